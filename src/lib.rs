@@ -1,0 +1,6 @@
+//! argos-sync mirrors ARGOS ID check submissions into PostgreSQL by polling.
+
+pub mod clock;
+pub mod config;
+pub mod embedded;
+pub mod simulator;
