@@ -1,0 +1,224 @@
+//! Asks the vendor: one request at a time, with deadlines, limits and retries.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, redirect};
+use secrecy::ExposeSecret;
+use url::{Host, Url};
+
+use super::envelope::Page;
+use super::error::{ApiError, known_code};
+use super::pace::{Delays, Pace, retry_after};
+use super::query::{self, Query};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Api, Limits, Parameters};
+use crate::heartbeat::Heartbeat;
+use crate::metrics::ProjectMetrics;
+
+/// A client for one project's key.
+pub struct Client {
+    http: reqwest::Client,
+    api: Api,
+    page_items: usize,
+    key: HeaderValue,
+    /// Permits and the limit per second.
+    pub pace: Pace,
+    clock: Clock,
+    metrics: ProjectMetrics,
+    heartbeat: Heartbeat,
+}
+
+/// A body and when it was asked for.
+pub struct Answer<T> {
+    /// When the (last try of the) request was sent.
+    pub sent_at: Timestamp,
+    /// When the answer was complete.
+    pub received_at: Timestamp,
+    /// What it says.
+    pub content: T,
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No key.
+    #[error("no API key: set api.key_file (or api.key, or ARGOS_SYNC__API__KEY) to the key from the ARGOS dashboard")]
+    NoKey,
+    /// The key is not a header value.
+    #[error("the API key holds characters that cannot be sent in a header: check api.key or api.key_file")]
+    KeyNotAHeader,
+    /// TLS or proxy settings.
+    #[error("cannot set up HTTPS: check the system's certificates and HTTPS_PROXY")]
+    Http(#[source] reqwest::Error),
+}
+
+impl Client {
+    /// A client that follows no redirect, so that the key reaches nobody else, and honours HTTPS_PROXY.
+    pub fn new(
+        api: &Api,
+        limits: &Limits,
+        clock: Clock,
+        metrics: ProjectMetrics,
+        heartbeat: Heartbeat,
+    ) -> Result<Self, ClientError> {
+        let key = api.key.as_ref().ok_or(ClientError::NoKey)?;
+        let mut key = HeaderValue::from_str(key.expose_secret()).map_err(|_| ClientError::KeyNotAHeader)?;
+        key.set_sensitive(true);
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("argos-sync/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(api.connect_timeout)
+            .read_timeout(api.read_timeout)
+            .timeout(api.timeout)
+            .gzip(true);
+        // Validation allows plain http for loopback only; there a proxy makes no sense.
+        http = if is_loopback(&api.base_url) { http.no_proxy() } else { http.https_only(true) };
+        Ok(Self {
+            http: http.build().map_err(ClientError::Http)?,
+            api: api.clone(),
+            page_items: limits.page_items,
+            key,
+            pace: Pace::new(api),
+            clock,
+            metrics,
+            heartbeat,
+        })
+    }
+
+    /// Asks for a page of GET /submission.
+    pub async fn submissions(&self, query: &Query) -> Result<Answer<Page>, ApiError> {
+        let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
+        let parameters = query.parameters(self.api.dialect);
+        self.with_retries(|| async {
+            let (body, sent_at) = self.ask("submission", &parameters).await?;
+            let content = Page::split(body, self.page_items, by_id)?;
+            Ok(Answer { sent_at, received_at: self.clock.now(), content })
+        })
+        .await
+    }
+
+    /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
+    pub async fn applicant(&self, applicant_id: &str) -> Result<Vec<serde_json::Value>, ApiError> {
+        let parameters = [("applicant_id", applicant_id.to_owned())];
+        self.with_retries(|| async {
+            let (body, _) = self.ask("submission/applicant", &parameters).await?;
+            serde_json::from_slice(&body).map_err(|_| ApiError::NotAList { what: "not the documented JSON" })
+        })
+        .await
+    }
+
+    async fn with_retries<T>(&self, attempt: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let mut delays = Delays::new(&self.api);
+        loop {
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            self.metrics.request_error(&error);
+            if !error.retryable() {
+                return Err(error);
+            }
+            let Some(delay) = delays.next(error.retry_after(), self.api.retry_after_max) else { return Err(error) };
+            tracing::debug!(kind = error.kind(), delay_ms = delay.as_millis() as u64, "the request is tried again");
+            self.heartbeat.expect_within(delay);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn ask(&self, path: &str, parameters: &[(&'static str, String)]) -> Result<(Vec<u8>, Timestamp), ApiError> {
+        self.heartbeat.expect_within(self.api.timeout);
+        self.pace.wait().await;
+        if !self.pace.take() {
+            return Err(ApiError::BudgetSpent);
+        }
+        self.heartbeat.expect_within(self.api.timeout);
+        let (sent_at, started) = (self.clock.now(), Instant::now());
+        let mut request = self.http.get(self.url(path, parameters)).header("x-api-key", self.key.clone());
+        if self.api.parameters == Parameters::Body {
+            request = request.header(CONTENT_TYPE, "application/json").body(query::body(parameters));
+        }
+        let response = request.send().await.map_err(transport);
+        let status = response.as_ref().ok().map(|response| response.status().as_u16());
+        let result = match response {
+            Ok(response) => self.read(response).await,
+            Err(error) => Err(error),
+        };
+        self.metrics.request(status, started.elapsed());
+        Ok((result?, sent_at))
+    }
+
+    fn url(&self, path: &str, parameters: &[(&'static str, String)]) -> Url {
+        let mut url = self.api.base_url.clone();
+        url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
+        if self.api.parameters == Parameters::Query && !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        url
+    }
+
+    /// Reads a body up to the limit, counted after decompression, and turns an error status into its error.
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ApiError> {
+        let status = response.status().as_u16();
+        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| retry_after(value, self.clock.now()));
+        let success = response.status().is_success();
+        // An error's body is read only for its documented code.
+        let limit = if success { self.api.max_response_bytes } else { 64 * 1024 };
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= limit => body.extend_from_slice(&chunk),
+                Ok(Some(_)) if success => {
+                    return Err(ApiError::TooLarge { limit: format!("{limit} bytes, api.max_response_bytes") });
+                }
+                Ok(Some(_) | None) => break,
+                Err(error) if success => return Err(transport(error)),
+                Err(_) => break,
+            }
+        }
+        if success { Ok(body) } else { Err(refused(status, &body, retry_after)) }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// The error of a transport failure. The URL is taken out: its query may hold an e-mail address.
+fn transport(error: reqwest::Error) -> ApiError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        ApiError::TimedOut
+    } else if error.is_connect() {
+        ApiError::Unreachable(Box::new(error))
+    } else {
+        ApiError::BrokeOff(Box::new(error))
+    }
+}
+
+/// The error of an error status. The status decides first: the vendor's table of error codes is shared with another
+/// endpoint (argos-api.md, section 6).
+fn refused(status: u16, body: &[u8], retry_after: Option<Duration>) -> ApiError {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str);
+    let code = text("errorCode").or_else(|| text("code")).and_then(known_code);
+    let message = text("message").or_else(|| text("Message")).unwrap_or_default();
+    match status {
+        300..=399 => ApiError::Redirected { status },
+        403 if message.contains("explicit deny") || message.contains("not authorized to access this resource") => {
+            ApiError::AddressRefused
+        }
+        401 | 403 => ApiError::KeyRefused { status, code },
+        400..=499 if matches!(code, Some("invalid_project" | "invalid_admin")) => ApiError::KeyRefused { status, code },
+        413 => ApiError::AnswerTooLargeForVendor,
+        429 => ApiError::TooManyRequests { retry_after },
+        408 | 425 | 500..=599 => ApiError::ServerFailed { status, code, retry_after },
+        _ => ApiError::BadRequest { status, code },
+    }
+}

@@ -1,0 +1,233 @@
+//! Splits an answer into raw items without decoding them.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::error::{ApiError, known_code};
+use super::query::Cursor;
+
+/// A page of raw items.
+#[derive(Default)]
+pub struct Page {
+    body: String,
+    items: Vec<(Range<usize>, Option<String>)>,
+    /// `nextpageKey`; `None` on the last page.
+    pub next: Option<Cursor>,
+    /// Whether the body was not UTF-8 and characters were replaced.
+    pub replaced: bool,
+}
+
+/// An item as it was sent.
+#[derive(Clone, Copy)]
+pub struct RawItem<'a> {
+    /// The JSON text.
+    pub json: &'a str,
+    /// `submission_id`, if it is usable: a string of 1 to 256 characters, none of them control.
+    pub submission_id: Option<&'a str>,
+}
+
+impl Page {
+    /// The items, in the page's order.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = RawItem<'_>> {
+        self.items.iter().map(|(range, id)| RawItem { json: &self.body[range.clone()], submission_id: id.as_deref() })
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none. An empty page may still have a next key.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Splits the body of a success answer. `missing_is_empty`: whether an object without `Items` means "nothing found"
+    /// (asked for one id; how the vendor says "not found" is not documented) or is an error (a list).
+    pub fn split(body: Vec<u8>, max_items: usize, missing_is_empty: bool) -> Result<Self, ApiError> {
+        let (body, replaced) = match String::from_utf8(body) {
+            Ok(body) => (body, false),
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
+        };
+        let not_a_list = |what| ApiError::NotAList { what };
+        let text = body.trim_start_matches('\u{feff}').trim();
+        if !text.starts_with('{') {
+            return Err(not_a_list(if text.starts_with('<') { "HTML" } else { "not a JSON object" }));
+        }
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+            serde_json::error::Category::Eof => not_a_list("truncated JSON"),
+            _ => not_a_list("not the documented JSON"),
+        })?;
+        envelope.refuse_what_is_no_list()?;
+        let items = match envelope.items {
+            Some(items) => items,
+            None if missing_is_empty => Vec::new(),
+            None => return Err(not_a_list("a JSON object without Items")),
+        };
+        if items.len() > max_items {
+            return Err(ApiError::TooLarge { limit: format!("{max_items} items, limits.page_items") });
+        }
+        let next = envelope.nextpage_key.map(cursor).transpose()?.flatten();
+        let start = body.as_ptr().addr();
+        let place = |item: &RawValue| {
+            let from = item.get().as_ptr().addr() - start;
+            (from..from + item.get().len(), submission_id(item.get()))
+        };
+        let items = items.into_iter().map(place).collect();
+        Ok(Self { items, next, replaced, body })
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "Items")]
+    items: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, rename = "nextpageKey")]
+    nextpage_key: Option<&'a RawValue>,
+    #[serde(borrow, rename = "isEncrypted")]
+    is_encrypted: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    success: Option<&'a RawValue>,
+    #[serde(borrow, rename = "errorCode")]
+    error_code: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    fn refuse_what_is_no_list(&self) -> Result<(), ApiError> {
+        let is = |value: Option<&RawValue>, text: &str| value.is_some_and(|value| value.get() == text);
+        // Encrypted answers carry a flag, or the cipher text in `data` or `body` (argos-api.md, section 5).
+        let text = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('"'));
+        let cipher = self.items.is_none() && (text(self.data) || text(self.body) || nested_cipher(self.body));
+        if is(self.is_encrypted, "true") || cipher {
+            return Err(ApiError::Encrypted);
+        }
+        let code = self.error_code.and_then(|code| serde_json::from_str::<String>(code.get()).ok());
+        if is(self.success, "false") || (code.is_some() && self.items.is_none()) {
+            let code = code.as_deref().and_then(known_code);
+            return Err(match code {
+                Some("invalid_project" | "invalid_admin") => ApiError::KeyRefused { status: 200, code },
+                _ => ApiError::ErrorInSuccess { code },
+            });
+        }
+        Ok(())
+    }
+}
+
+fn nested_cipher(body: Option<&RawValue>) -> bool {
+    #[derive(Deserialize)]
+    struct Body {
+        #[expect(dead_code, reason = "its being a text is what counts")]
+        data: String,
+    }
+    body.is_some_and(|body| serde_json::from_str::<Body>(body.get()).is_ok())
+}
+
+/// Reads `nextpageKey`. Absent, `null` and `{}` mean the last page; a key that lacks a part cannot be sent back, and
+/// taking it for the end would pass a part of the list for the whole.
+fn cursor(key: &RawValue) -> Result<Option<Cursor>, ApiError> {
+    let error = ApiError::NotAList { what: "its nextpageKey is not an id and a created_at" };
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(key.get()) else { return Err(error) };
+    match value {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::Object(map) if map.is_empty() => Ok(None),
+        serde_json::Value::Object(map) => {
+            let part = |name: &str| match map.get(name) {
+                Some(serde_json::Value::String(text)) => Some(text.clone()),
+                Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+                _ => None,
+            };
+            match (part("id"), part("created_at")) {
+                (Some(id), Some(created_at)) => Ok(Some(Cursor { id, created_at })),
+                _ => Err(error),
+            }
+        }
+        _ => Err(error),
+    }
+}
+
+/// The usable `submission_id` of a raw item, if it is an object and has one; of equal keys the last counts, as in any
+/// JSON reader that keeps one.
+fn submission_id(item: &str) -> Option<String> {
+    struct LastId;
+    impl<'de> Visitor<'de> for LastId {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut id = None;
+            while let Some(key) = map.next_key::<&RawValue>()? {
+                if key.get() == "\"submission_id\"" {
+                    id = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(id)
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(item);
+    // An item that cannot be read to its end has no usable id either; decoding it will say why.
+    let id = deserializer.deserialize_map(LastId).ok()??;
+    let id: String = serde_json::from_str(id.get()).ok()?;
+    let usable = (1..=256).contains(&id.chars().count()) && !id.chars().any(char::is_control);
+    usable.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(body: &str) -> Result<Page, ApiError> {
+        Page::split(body.as_bytes().to_vec(), 10, false)
+    }
+
+    #[test]
+    fn splits_and_finds_ids() {
+        let page = split("\u{feff} {\"Items\":[ {\"submission_id\":\"a\"} , 7, {\"submission_id\":\"b\",\"x\":{\"submission_id\":\"c\"},\"submission_id\":\"\\u0064\"},{\"submission_id\":\"\\u0000\"},{\"submission_id\":\"\\ud800\"},{\"submission_id\":\"\"}],\"nextpageKey\":{\"id\":\"d\",\"created_at\":\"2022-04-07T00:30:35.919Z\"}}").unwrap();
+        let ids: Vec<_> = page.items().map(|item| item.submission_id.map(str::to_owned)).collect();
+        assert_eq!(ids, [Some("a".to_owned()), None, Some("d".to_owned()), None, None, None]);
+        assert_eq!(page.items().next().unwrap().json, "{\"submission_id\":\"a\"}");
+        let next = Cursor { id: "d".to_owned(), created_at: "2022-04-07T00:30:35.919Z".to_owned() };
+        assert_eq!(page.next, Some(next));
+    }
+
+    #[test]
+    fn the_last_page_has_no_key() {
+        for body in ["{\"Items\":[]}", "{\"Items\":[],\"nextpageKey\":null}", "{\"Items\":[],\"nextpageKey\":{}}"] {
+            assert_eq!(split(body).unwrap().next, None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_said() {
+        for (body, kind) in [
+            ("<html>", "not_a_list"),
+            ("", "not_a_list"),
+            ("[]", "not_a_list"),
+            ("{}", "not_a_list"),
+            ("{\"Items\":[{\"a\":1", "not_a_list"),
+            ("{\"Items\":7}", "not_a_list"),
+            ("{\"Items\":[],\"nextpageKey\":{\"id\":\"a\"}}", "not_a_list"),
+            ("{\"statusCode\":200,\"success\":false,\"errorCode\":\"processing_error\"}", "server_failed"),
+            ("{\"errorCode\":\"invalid_project\"}", "key_refused"),
+            ("{\"isEncrypted\":true,\"body\":\"abc\"}", "encrypted"),
+            ("{\"data\":\"abc\"}", "encrypted"),
+            ("{\"body\":{\"data\":\"abc\"}}", "encrypted"),
+            ("{\"Items\":[1,1,1,1,1,1,1,1,1,1,1]}", "too_large"),
+        ] {
+            assert_eq!(split(body).err().map(|error| error.kind()), Some(kind), "{body}");
+        }
+        assert!(Page::split(b"{}".to_vec(), 10, true).unwrap().is_empty());
+    }
+}

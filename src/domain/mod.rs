@@ -1,0 +1,16 @@
+//! Plain data and pure rules: what a submission is, when two states are equal, what a change means.
+//!
+//! Knows no SQL, no HTTP and no runtime. Where to look:
+//! - a vendor field and its column: [`field`]
+//! - "is this the same state?": [`canonical`] and [`submission::State`]
+//! - an event type and when it is raised: [`change`], its name and payload: [`event`]
+//! - ids that are the same again after a crash: [`hash`]
+
+pub mod canonical;
+pub mod change;
+pub mod event;
+pub mod field;
+pub mod hash;
+pub mod lane;
+pub mod submission;
+pub mod time;

@@ -1,0 +1,218 @@
+//! A submission as one answer of the vendor showed it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::canonical::{at, canonical};
+use super::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
+use super::time;
+use crate::clock::Timestamp;
+
+/// The `aml.currentstatus` that must never be missed.
+pub const RED_FLAG: &str = "Red Flag";
+
+/// What was odd in an answer, by kind: counted, logged without values, never a reason to stop.
+pub type Drift = BTreeMap<&'static str, u64>;
+
+/// Adds to a count of [`Drift`].
+pub fn drift(counts: &mut Drift, kind: &'static str) {
+    *counts.entry(kind).or_default() += 1;
+}
+
+/// The kinds of [`Drift`], for metrics that stand at 0 from the start.
+pub const DRIFT_KINDS: &[&str] =
+    &["bad_field", "replaced_characters", "aml_missing", "unknown_aml_status", "unknown_kyc_result", "outside_window"];
+
+/// A usable item. `Debug` prints the id alone: everything else may be personal data.
+#[derive(Clone)]
+pub struct Submission {
+    /// The vendor's id: opaque, 1 to 256 characters, none of them control.
+    pub submission_id: String,
+    /// The item as it was sent (characters that PostgreSQL refuses replaced).
+    pub item: Value,
+    /// Its canonical state.
+    pub state: State,
+}
+
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submission").field("submission_id", &self.submission_id).finish_non_exhaustive()
+    }
+}
+
+impl Submission {
+    /// Takes an item and derives its state.
+    pub fn new(submission_id: String, item: Value) -> Self {
+        let state = State::of(&item);
+        Self { submission_id, item, state }
+    }
+
+    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing `aml` is neither
+    /// "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
+    pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
+        let blanked = at(&self.state.0, &["data"]).and_then(Value::as_object).is_none_or(Map::is_empty);
+        let stored = stored_item.get("aml").filter(|aml| !aml.is_null());
+        match (stored, &mut self.item) {
+            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none() && !blanked => {
+                item.insert("aml".to_owned(), aml.clone());
+                self.state = State::of(&self.item);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The row of `argos.submissions`, as far as it comes from the vendor.
+    pub fn row(&self, counts: &mut Drift) -> Map<String, Value> {
+        row(SUBMISSION, &self.state.0, &self.item, counts)
+    }
+
+    /// The rows of `argos.attempts`, in order.
+    pub fn attempt_rows(&self, counts: &mut Drift) -> Vec<Map<String, Value>> {
+        rows(ATTEMPT, &["kyc", "attempts"], self, counts)
+    }
+
+    /// The rows of `argos.aml_matches`, in order.
+    pub fn match_rows(&self, counts: &mut Drift) -> Vec<Map<String, Value>> {
+        rows(MATCH, &["aml", "matches"], self, counts)
+    }
+
+    /// The row of `argos.bank_verifications`, if there is a `bank_verification` object.
+    pub fn bank_row(&self, counts: &mut Drift) -> Option<Map<String, Value>> {
+        let bank = self.state.0.get("bank_verification")?;
+        if !bank.is_object() {
+            drift(counts, "bad_field");
+            return None;
+        }
+        Some(row(BANK, bank, bank, counts))
+    }
+}
+
+/// A canonical state; see [`super::canonical`].
+#[derive(Clone, PartialEq)]
+pub struct State(Value);
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State(<redacted>)")
+    }
+}
+
+impl State {
+    /// The state of an item.
+    pub fn of(item: &Value) -> Self {
+        Self(canonical(item))
+    }
+
+    /// The canonical JSON.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The bytes that version ids are made of: JSON with sorted keys.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+
+    /// The text at a path, if it is one.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        at(&self.0, path).and_then(Value::as_str)
+    }
+
+    /// `kyc.result`.
+    pub fn kyc_result(&self) -> Option<&str> {
+        self.text(&["kyc", "result"])
+    }
+
+    /// `aml.currentstatus`.
+    pub fn aml_status(&self) -> Option<&str> {
+        self.text(&["aml", "currentstatus"])
+    }
+
+    /// Whether the AML status is a Red Flag, in whatever case.
+    pub fn red_flag(&self) -> bool {
+        self.aml_status().is_some_and(is_red_flag)
+    }
+
+    /// `created_at`, if it can be read.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.text(&["created_at"]).and_then(time::parse)
+    }
+
+    /// The list at a path, empty if there is none.
+    pub fn list(&self, path: &[&str]) -> &[Value] {
+        at(&self.0, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// Counts values that no document names: an unknown status must never pass for "no flag" in silence.
+    pub fn unknown_values(&self, counts: &mut Drift) {
+        if !self.kyc_result().is_none_or(|result| KYC_RESULTS.contains(&result)) {
+            drift(counts, "unknown_kyc_result");
+        }
+        if !self.aml_status().is_none_or(|status| is_red_flag(status) || status == "Not Screened") {
+            drift(counts, "unknown_aml_status");
+        }
+    }
+}
+
+/// The documented values of `kyc.result`.
+pub const KYC_RESULTS: &[&str] = &["incomplete", "pending", "approved", "rejected"];
+
+/// Whether an `aml.currentstatus` means Red Flag. The documents disagree about case elsewhere, so case is ignored here.
+pub fn is_red_flag(status: &str) -> bool {
+    status.trim().eq_ignore_ascii_case(RED_FLAG)
+}
+
+fn rows(fields: &[Field], path: &[&str], of: &Submission, counts: &mut Drift) -> Vec<Map<String, Value>> {
+    if at(&of.state.0, path).is_some_and(|list| !list.is_array()) {
+        drift(counts, "bad_field");
+    }
+    let sent = at(&of.item, path).and_then(Value::as_array);
+    let child = |(i, state): (usize, &Value)| {
+        if !state.is_object() {
+            drift(counts, "bad_field");
+        }
+        let sent = sent.and_then(|list| list.get(i)).unwrap_or(state);
+        let mut row = row(fields, state, sent, counts);
+        row.insert("place".to_owned(), Value::from(i + 1));
+        row
+    };
+    of.state.list(path).iter().enumerate().map(child).collect()
+}
+
+/// The columns of one object. `sent` is the object before it was made canonical: links stand only there.
+fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map<String, Value> {
+    let mut row = Map::new();
+    for field in fields {
+        let source = if field.kind == Kind::Link { sent } else { state };
+        let Some(value) = at(source, field.path).filter(|value| !value.is_null()) else { continue };
+        match column(field.kind, value) {
+            Some(value) => {
+                row.insert(field.column.to_owned(), value);
+            }
+            None => drift(counts, "bad_field"),
+        }
+    }
+    row
+}
+
+fn column(kind: Kind, value: &Value) -> Option<Value> {
+    match kind {
+        Kind::Text => scalar(value),
+        Kind::Decimal => value.is_number().then(|| value.clone()),
+        Kind::Time => value.as_str().and_then(time::parse).map(|at| Value::String(time::format(at))),
+        Kind::TextList => value.as_array()?.iter().map(scalar).collect::<Option<Vec<_>>>().map(Value::Array),
+        Kind::Json => Some(value.clone()),
+        // A single link is text; the object of links is a jsonb column and takes anything.
+        Kind::Link => Some(value.clone()),
+    }
+}
+
+fn scalar(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(_) => Some(value.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(Value::String(value.to_string())),
+        _ => None,
+    }
+}

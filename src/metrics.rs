@@ -1,0 +1,262 @@
+//! What the daemon tells Prometheus: one struct, registered once, every known label at 0 from the start.
+//!
+//! Labels are projects, lanes and documented names; never an id, never a value from the vendor.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::argos::decode::Refusal;
+use crate::argos::error::ApiError;
+use crate::clock::Timestamp;
+use crate::domain::event::EventType;
+use crate::domain::lane::Lane;
+use crate::domain::submission::{DRIFT_KINDS, KYC_RESULTS};
+
+/// HTTP statuses with a label of their own; others share `other`, and `none` stands for no answer at all.
+const STATUSES: [&str; 14] =
+    ["200", "400", "401", "403", "404", "408", "413", "429", "500", "502", "503", "504", "other", "none"];
+
+/// What became of an item of a page.
+pub const ITEM_OUTCOMES: [&str; 5] = ["new", "changed", "unchanged", "quarantined", "duplicate"];
+
+/// How a pass ended.
+pub const PASS_OUTCOMES: [&str; 4] = ["complete", "stopped", "failed", "not_leader"];
+
+/// All metrics of the process.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    request_errors: IntCounterVec,
+    pages: IntCounterVec,
+    items: IntCounterVec,
+    events: IntCounterVec,
+    drift: IntCounterVec,
+    quarantined: IntCounterVec,
+    passes: IntCounterVec,
+    suspicious_empty: IntCounterVec,
+    database_errors: IntCounterVec,
+    submissions: IntGaugeVec,
+    red_flags_open: IntGaugeVec,
+    red_flags_raised: IntCounterVec,
+    detection_latency: HistogramVec,
+    last_success: IntGaugeVec,
+    budget_remaining: IntGaugeVec,
+    poll_interval: IntGaugeVec,
+    leader: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Declares all metrics, with the build information set.
+    ///
+    /// # Errors
+    /// When two metrics share a name, which a test would show.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let r = &registry;
+        let build = gauges(r, "build_info", "Always 1; the labels tell the version.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let project = &["project"];
+        Ok(Self {
+            requests: counters(r, "requests_total", "Requests sent to the vendor, by HTTP status (none: no answer).", &["project", "status"])?,
+            request_duration: histograms(
+                r,
+                "request_duration_seconds",
+                "Time from sending a request to the end of its answer, by HTTP status.",
+                &["project", "status"],
+                vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
+            )?,
+            request_errors: counters(r, "request_errors_total", "Tries that brought no usable answer, by kind.", &["project", "kind"])?,
+            pages: counters(r, "pages_total", "Pages committed, by lane.", &["project", "lane"])?,
+            items: counters(r, "items_total", "Items of committed pages, by what became of them.", &["project", "outcome"])?,
+            events: counters(r, "events_total", "Events written to the outbox by this process, by type.", &["project", "type"])?,
+            drift: counters(r, "drift_total", "Oddities in the vendor's items that stopped nothing, by kind.", &["project", "kind"])?,
+            quarantined: counters(r, "quarantined_total", "Items put into quarantine, by reason.", &["project", "reason"])?,
+            passes: counters(r, "passes_total", "Passes, by lane and how they ended.", &["project", "lane", "outcome"])?,
+            suspicious_empty: counters(r, "suspicious_empty_walks_total", "Complete walks that showed no submission where some are known.", project)?,
+            database_errors: counters(r, "database_errors_total", "Passes that ended because of the database.", project)?,
+            submissions: gauges(r, "submissions", "Submissions in the mirror, by kyc.result (none: no result).", &["project", "result"])?,
+            red_flags_open: gauges(r, "red_flags_open", "Submissions whose AML status is Red Flag.", project)?,
+            red_flags_raised: counters(r, "red_flags_raised_total", "Red Flags raised since the import, counted in the database: the same on all replicas.", project)?,
+            detection_latency: histograms(
+                r,
+                "detection_latency_seconds",
+                "Time from the vendor's own time of a change (kyc_result_at, pending_at, updated_at or created_at) to its observation.",
+                project,
+                vec![0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0],
+            )?,
+            last_success: gauges(r, "last_success_timestamp_seconds", "Unix time of the last complete walk, by lane; 0: none yet.", &["project", "lane"])?,
+            budget_remaining: gauges(r, "request_budget_remaining", "Requests of today's budget (UTC) that are not reserved yet.", project)?,
+            poll_interval: gauges(r, "poll_interval_seconds", "Poll interval in force: the configured one, or longer to fit the budget.", project)?,
+            leader: gauges(r, "leader", "1 while this process holds the project's lease.", project)?,
+            registry,
+        })
+    }
+
+    /// The metrics of one project, all known labels at 0.
+    pub fn project(&self, project_id: &str) -> ProjectMetrics {
+        let p = project_id;
+        for status in STATUSES {
+            self.requests.with_label_values(&[p, status]);
+            self.request_duration.with_label_values(&[p, status]);
+        }
+        ApiError::KINDS.iter().for_each(|kind| drop(self.request_errors.with_label_values(&[p, kind])));
+        ITEM_OUTCOMES.iter().for_each(|outcome| drop(self.items.with_label_values(&[p, outcome])));
+        EventType::ALL.iter().for_each(|kind| drop(self.events.with_label_values(&[p, kind.as_str()])));
+        DRIFT_KINDS.iter().for_each(|kind| drop(self.drift.with_label_values(&[p, kind])));
+        Refusal::REASONS.iter().for_each(|reason| drop(self.quarantined.with_label_values(&[p, reason])));
+        for lane in Lane::ALL.map(Lane::as_str) {
+            self.pages.with_label_values(&[p, lane]);
+            self.last_success.with_label_values(&[p, lane]);
+            PASS_OUTCOMES.iter().for_each(|outcome| drop(self.passes.with_label_values(&[p, lane, outcome])));
+        }
+        for result in KYC_RESULTS.iter().chain(&["other", "none"]) {
+            self.submissions.with_label_values(&[p, result]);
+        }
+        ProjectMetrics {
+            red_flags_open: self.red_flags_open.with_label_values(&[p]),
+            red_flags_raised: self.red_flags_raised.with_label_values(&[p]),
+            suspicious_empty: self.suspicious_empty.with_label_values(&[p]),
+            database_errors: self.database_errors.with_label_values(&[p]),
+            detection_latency: self.detection_latency.with_label_values(&[p]),
+            budget_remaining: self.budget_remaining.with_label_values(&[p]),
+            poll_interval: self.poll_interval.with_label_values(&[p]),
+            leader: self.leader.with_label_values(&[p]),
+            project_id: p.to_owned(),
+            all: self.clone(),
+        }
+    }
+
+    /// The page at /metrics: Prometheus text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(String::from_utf8_lossy(&page).into_owned())
+    }
+}
+
+/// The metrics of one project.
+#[derive(Clone)]
+pub struct ProjectMetrics {
+    project_id: String,
+    all: Metrics,
+    red_flags_raised: IntCounter,
+    /// Submissions whose AML status is Red Flag.
+    pub red_flags_open: IntGauge,
+    /// Complete walks that showed nothing where something is known.
+    pub suspicious_empty: IntCounter,
+    /// Passes that ended because of the database.
+    pub database_errors: IntCounter,
+    /// Vendor's time of a change to its observation, in seconds.
+    pub detection_latency: Histogram,
+    /// Requests of today that are not reserved yet.
+    pub budget_remaining: IntGauge,
+    /// Poll interval in force, in seconds.
+    pub poll_interval: IntGauge,
+    /// 1 while this process holds the lease.
+    pub leader: IntGauge,
+}
+
+impl ProjectMetrics {
+    /// A try that was answered with a status, or with none.
+    pub fn request(&self, status: Option<u16>, took: Duration) {
+        let text = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let label = STATUSES.into_iter().find(|known| *known == text).unwrap_or("other");
+        self.all.requests.with_label_values(&[self.project_id.as_str(), label]).inc();
+        self.all.request_duration.with_label_values(&[self.project_id.as_str(), label]).observe(took.as_secs_f64());
+    }
+
+    /// A try that brought no usable answer.
+    pub fn request_error(&self, error: &ApiError) {
+        self.count(&self.all.request_errors, error.kind(), 1);
+    }
+
+    /// A committed page.
+    pub fn page(&self, lane: Lane) {
+        self.count(&self.all.pages, lane.as_str(), 1);
+    }
+
+    /// Items of a committed page.
+    pub fn items(&self, outcome: &str, count: u64) {
+        self.count(&self.all.items, outcome, count);
+    }
+
+    /// Events of a committed page.
+    pub fn events(&self, kind: EventType, count: u64) {
+        self.count(&self.all.events, kind.as_str(), count);
+    }
+
+    /// Oddities of a committed page.
+    pub fn drift(&self, kind: &str, count: u64) {
+        self.count(&self.all.drift, kind, count);
+    }
+
+    /// Items newly in quarantine.
+    pub fn quarantined(&self, reason: &str, count: u64) {
+        self.count(&self.all.quarantined, reason, count);
+    }
+
+    /// A pass that ended.
+    pub fn pass(&self, lane: Lane, outcome: &str) {
+        self.all.passes.with_label_values(&[self.project_id.as_str(), lane.as_str(), outcome]).inc();
+    }
+
+    /// A complete walk.
+    pub fn success(&self, lane: Lane, at: Timestamp) {
+        self.all.last_success.with_label_values(&[self.project_id.as_str(), lane.as_str()]).set(at.timestamp());
+    }
+
+    /// How many submissions have a result; `label` is a documented result, `other` or `none`.
+    pub fn submissions(&self, label: &str, count: i64) {
+        self.all.submissions.with_label_values(&[self.project_id.as_str(), label]).set(count);
+    }
+
+    /// Takes over the database's count of red flags raised.
+    pub fn red_flags_raised(&self, total: u64) {
+        // A restored backup may count less; a reset is what Prometheus expects then.
+        if total < self.red_flags_raised.get() {
+            self.red_flags_raised.reset();
+        }
+        self.red_flags_raised.inc_by(total - self.red_flags_raised.get());
+    }
+
+    fn count(&self, counter: &IntCounterVec, label: &str, by: u64) {
+        counter.with_label_values(&[self.project_id.as_str(), label]).inc_by(by);
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("argos_sync")
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = IntCounterVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    let metric = IntGaugeVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: Vec<f64>,
+) -> Result<HistogramVec, prometheus::Error> {
+    let metric = HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
