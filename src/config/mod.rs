@@ -1,1 +1,104 @@
-//! Settings.
+//! Settings: `config/default.toml` < the user's file < the environment < flags.
+//!
+//! [`load`] reads the layers, refuses names nobody knows, checks every value and resolves secrets from their files.
+//! It never stops at the first problem: [`ConfigError`] lists them all, a sentence each, and no sentence quotes a
+//! secret. Every default stands in `config/default.toml` and nowhere else; a key exists because `sections.rs` reads it.
+
+mod layers;
+mod reader;
+mod secret;
+mod sections;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use settings::{
+    Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
+    Parameters, Poll, Project, Quarantine, Settings, Shutdown,
+};
+
+/// The defaults and the reference of every setting, as compiled in.
+pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
+
+/// Everything that is wrong with the settings, a sentence each. Displayed one per line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
+
+impl ConfigError {
+    /// The problems, in the order they were met.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads the settings.
+///
+/// `file` is what `--config` named; without it the variable `ARGOS_SYNC_CONFIG` in `env` may name one. `env` is the
+/// environment (see [`environment`]); `flags` are dotted keys and values from the command line.
+pub fn load(
+    file: Option<&Path>,
+    env: &HashMap<String, String>,
+    flags: &[(String, String)],
+) -> Result<Settings, ConfigError> {
+    let known = known_keys();
+    let mut problems = Vec::new();
+
+    let named = env
+        .get(layers::FILE_VARIABLE)
+        .filter(|path| !path.is_empty());
+    let file = file
+        .map(Path::to_path_buf)
+        .or_else(|| named.map(PathBuf::from));
+    let mut leaves = layers::defaults();
+    if let Some(path) = file {
+        leaves.extend(layers::file(&path, &known, &mut problems));
+    }
+    leaves.extend(layers::environment(env, &known, &mut problems));
+    leaves.extend(layers::flags(flags, &known, &mut problems));
+
+    let mut reader = reader::Reader::new(leaves, problems);
+    let settings = sections::settings(&mut reader);
+    let (effective, problems) = reader.finish();
+    if problems.is_empty() {
+        Ok(Settings {
+            effective,
+            ..settings
+        })
+    } else {
+        Err(ConfigError { problems })
+    }
+}
+
+/// The process's environment as [`load`] takes it: the variables that concern argos-sync.
+///
+/// A value that is not Unicode is kept with its unreadable parts replaced, so that it fails its check by name
+/// instead of being passed over.
+pub fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.to_uppercase().starts_with(layers::PREFIX))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// Every key there is: those that are asked for when the defaults alone are read.
+fn known_keys() -> std::collections::BTreeSet<String> {
+    let mut reader = reader::Reader::new(layers::defaults(), Vec::new());
+    sections::settings(&mut reader);
+    reader.into_known()
+}
