@@ -190,8 +190,9 @@ create table argos.submissions (
 );
 create index submissions_created_day on argos.submissions (project_id, created_day);
 create index submissions_changed_at  on argos.submissions (changed_at);
-create index submissions_userid      on argos.submissions (userid) where userid is not null;
-create index submissions_email       on argos.submissions (email) where email is not null;
+-- Hash indexes: a btree refuses a value over some 2,700 bytes, and a vendor's odd text must not stop a page.
+create index submissions_userid      on argos.submissions using hash (userid);
+create index submissions_email       on argos.submissions using hash (email);
 create index submissions_red_flag    on argos.submissions (project_id) where lower(aml_currentstatus) = 'red flag';
 
 comment on table argos.submissions is 'The current state of every submission seen, as GET /submission shows it.';
@@ -343,7 +344,7 @@ create table argos.aml_matches (
     primary key (project_id, submission_id, place),
     foreign key (project_id, submission_id) references argos.submissions on delete cascade
 );
-create index aml_matches_resource_id on argos.aml_matches (resource_id);
+create index aml_matches_resource_id on argos.aml_matches using hash (resource_id);
 comment on table argos.aml_matches is 'aml.matches[], in the vendor''s order.';
 comment on column argos.aml_matches.place is 'Place in the list, from 1.';
 comment on column argos.aml_matches.risk_level is 'risk_level: HIGH, MEDIUM, LOW';

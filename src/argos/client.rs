@@ -168,7 +168,7 @@ impl Client {
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= limit => body.extend_from_slice(&chunk),
+                Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
                 Ok(Some(_)) if success => {
                     return Err(ApiError::TooLarge { limit: format!("{limit} bytes, api.max_response_bytes") });
                 }

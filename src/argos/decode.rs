@@ -30,7 +30,7 @@ impl Refusal {
 /// Decodes an item. Counts what is odd about it in `counts`.
 pub fn decode(raw: RawItem<'_>, limits: &Limits, counts: &mut Drift) -> Result<Submission, Refusal> {
     let refuse = |reason, detail| Err(Refusal { reason, detail });
-    if raw.json.len() as u64 > limits.item_bytes {
+    if raw.json.len() > limits.item_bytes {
         return refuse("too_large", "the item is larger than limits.item_bytes");
     }
     let Some(submission_id) = raw.submission_id else {

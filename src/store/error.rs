@@ -1,0 +1,101 @@
+//! What can go wrong with the database, and what to do about it.
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A statement failed.
+    #[error("the database failed while {doing}{}", with_code(.source))]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        source: sqlx::Error,
+    },
+    /// Another process holds the project's lease now.
+    #[error("this process no longer holds the lease of project {project_id:?}: nothing was written")]
+    LeaseLost {
+        /// The project.
+        project_id: String,
+    },
+    /// A write touched another number of rows than it must.
+    #[error("the database holds something impossible: {doing} touched {touched} rows and not {expected}")]
+    Impossible {
+        /// What was being done.
+        doing: &'static str,
+        /// Rows touched.
+        touched: u64,
+        /// Rows that must be touched.
+        expected: u64,
+    },
+    /// The schema's writer generation is newer than this binary's.
+    #[error("the database was upgraded by a newer argos-sync (needs writer generation {needed}, this is {ours})")]
+    TooOld {
+        /// The database's generation.
+        needed: i32,
+        /// This binary's generation.
+        ours: i32,
+    },
+    /// The schema is missing or behind.
+    #[error("the database is not migrated")]
+    NotMigrated,
+    /// Migrating failed.
+    #[error("migrating the database failed")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The configured hash secret is not the one that the stored hashes were made with.
+    #[error("database.hash_secret differs from the secret that this database's version ids were made with")]
+    OtherSecret,
+}
+
+fn with_code(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default()
+}
+
+impl StoreError {
+    /// Wraps a failed statement; for `map_err`.
+    pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    /// Whether PostgreSQL refused a value: a data exception (class 22) or a limit of the server (class 54).
+    pub fn refuses_data(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+    }
+
+    /// What it means and what to do: one sentence for the operator.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Database { source, .. } => match source {
+                sqlx::Error::Database(error) => match error.code().as_deref() {
+                    Some("28000" | "28P01") => "PostgreSQL refuses the user or password: check database.url or database.url_file.",
+                    Some("3D000") => "The database does not exist: create it, or correct its name in database.url.",
+                    Some("42501") => "The user lacks a right: run argos-sync migrate as the owner, or grant what docs/postgresql.md lists.",
+                    Some("25006") => "The server is read-only, perhaps a standby: point database.url at the primary.",
+                    Some("53100") => "The server's disk is full: make room; the daemon goes on where it stopped.",
+                    Some("3F000" | "42P01") => "The schema is missing: run argos-sync migrate.",
+                    _ => "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log.",
+                },
+                sqlx::Error::Tls(_) => "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate.",
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
+                    "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
+                }
+                _ => "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log.",
+            },
+            Self::LeaseLost { .. } => "Another replica took over; this one waits for its turn.",
+            Self::Impossible { .. } => {
+                "Something else wrote into the schema argos, or this is a bug: stop the other writer; please report it with the SQL of the row."
+            }
+            Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
+            Self::NotMigrated => "Run argos-sync migrate, or set database.migrate = true.",
+            Self::Migrate(_) => "See the cause; the user needs the right to create the schema argos (docs/postgresql.md).",
+            Self::OtherSecret => "Remove database.hash_secret, or set it to the secret that the database was made with.",
+        }
+    }
+}
+
+/// Checks that a write touched the rows that it must.
+pub fn touched(doing: &'static str, touched: u64, expected: u64) -> Result<(), StoreError> {
+    if touched == expected { Ok(()) } else { Err(StoreError::Impossible { doing, touched, expected }) }
+}

@@ -1,0 +1,338 @@
+//! The current state: `submissions` and their child tables, and the counts that metrics show.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::error::{StoreError, touched};
+use crate::clock::Timestamp;
+use crate::domain::hash::Hash;
+use crate::domain::lane::View;
+use crate::domain::submission::{Drift, Submission};
+use crate::domain::time;
+
+/// What is known about an id of a page before anything is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The body hash of this view, if it was taken at the current version.
+    pub body_hash: Option<Hash>,
+    /// Whether the quarantine holds something of this id.
+    pub quarantined: bool,
+}
+
+/// A stored submission, to compare with.
+pub struct Stored {
+    /// Its version.
+    pub version: i64,
+    /// Its version id.
+    pub version_id: Hash,
+    /// When it was first seen.
+    pub first_seen_at: Timestamp,
+    /// Its created-day; kept once it is set.
+    pub created_day: NaiveDate,
+    /// The stored item.
+    pub item: Value,
+}
+
+/// A submission to be written, at its new version.
+pub struct Write<'a> {
+    /// What it is now.
+    pub submission: &'a Submission,
+    /// The new version: 1 for a new submission.
+    pub version: i64,
+    /// The new version's id.
+    pub version_id: Hash,
+    /// When the submission was first seen.
+    pub first_seen_at: Timestamp,
+    /// When this version was observed.
+    pub observed_at: Timestamp,
+    /// Its created-day.
+    pub created_day: NaiveDate,
+    /// Hash of the raw item, unless it must be looked at again next time.
+    pub body_hash: Option<Hash>,
+    /// Whether each child table differs from what is stored.
+    pub children_changed: ChildrenChanged,
+}
+
+/// Which child tables must be written anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChildrenChanged {
+    /// `attempts`
+    pub attempts: bool,
+    /// `aml_matches`
+    pub matches: bool,
+    /// `bank_verifications`
+    pub bank: bool,
+}
+
+/// Looks up the ids of a page. Ids that are not in the mirror are not in the answer.
+pub async fn known(
+    connection: &mut PgConnection,
+    project_id: &str,
+    view: View,
+    ids: &[String],
+) -> Result<HashMap<String, Known>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select s.submission_id,
+                  v.body_hash as "body_hash?",
+                  exists (select from argos.quarantine q
+                           where q.project_id = s.project_id and q.submission_id = s.submission_id) as "quarantined!"
+             from argos.submissions s
+             left join argos.submission_views v
+               on v.project_id = s.project_id and v.submission_id = s.submission_id
+              and v.view = $2 and v.version = s.version -- a hash is valid only for the version it was taken at
+            where s.project_id = $1 and s.submission_id = any($3)"#,
+        project_id,
+        view.as_str(),
+        ids
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("looking up a page's submissions"))?;
+    let known = rows.into_iter().map(|row| {
+        let body_hash = row.body_hash.and_then(|hash| hash.try_into().ok());
+        (row.submission_id, Known { body_hash, quarantined: row.quarantined })
+    });
+    Ok(known.collect())
+}
+
+/// Reads the stored states of ids.
+pub async fn stored(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+) -> Result<HashMap<String, Stored>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select submission_id, version, version_id, first_seen_at, created_day, item as "item: Json<Value>"
+             from argos.submissions
+            where project_id = $1 and submission_id = any($2)"#,
+        project_id,
+        ids
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("reading stored submissions"))?;
+    rows.into_iter()
+        .map(|row| {
+            let version_id = row.version_id.try_into();
+            let impossible = |bytes: Vec<u8>| StoreError::Impossible {
+                doing: "reading argos.submissions.version_id (its bytes)",
+                touched: bytes.len() as u64,
+                expected: 32,
+            };
+            let stored = Stored {
+                version: row.version,
+                version_id: version_id.map_err(impossible)?,
+                first_seen_at: row.first_seen_at,
+                created_day: row.created_day,
+                item: row.item.0,
+            };
+            Ok((row.submission_id, stored))
+        })
+        .collect()
+}
+
+/// Writes submissions, their children and the hashes of their view. Compare-and-set: a row whose version is not the one
+/// before the new one is not touched, and that is an error.
+pub async fn write(
+    connection: &mut PgConnection,
+    project_id: &str,
+    view: View,
+    writes: &[Write<'_>],
+    drift: &mut Drift,
+) -> Result<(), StoreError> {
+    let rows: Vec<Value> = writes.iter().map(|write| row(project_id, write, drift)).collect();
+    let done = sqlx::query!(
+        // A new column goes to the end of this list (and of the table): forgetting it does not compile.
+        "insert into argos.submissions as s
+         select r.* from jsonb_populate_recordset(null::argos.submissions, $1) r
+             on conflict (project_id, submission_id) do update
+            set (project_id, submission_id, version, version_id, first_seen_at, changed_at, observed_at, created_day, item,
+                 created_at, updated_at, kyc_result_at, pending_at, email, userid, applicant_id, reviewer,
+                 kyc_result, kyc_comment, kyc_comment_code, aml_currentstatus, aml_risk_level_summary, aml_raw_data,
+                 name, full_name, first_name, mid_name, last_name, full_name_en, age_group, gender, nationality,
+                 date_of_birth, ip_address, id_type, idcard_issuing_country, idcard_issue_date, idcard_expire_date,
+                 identity_number, document_number, serial_number, address_city, address_country, address_state,
+                 address_street, address_street2, address_zipcode, address_global_code, address_compound_code,
+                 address_formatted, address_input, address_detail, cf1, cf2, cf3, type_of_permit,
+                 type_of_permit_gov_kor, expiry_date_of_stay_kor, nationality_gov_kor, ssn_number, phone_number,
+                 privacy_shield, curp_number, data_version, additional_list, id_liveness_screen_play,
+                 id_liveness_paper_printed, id_liveness_replace_portraits, injection_type, injection_time, token_id,
+                 duplicated_information, custom_duplicated_information, recognition_score, argos_score, image,
+                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id)
+              = row(excluded.*)
+          where s.version = excluded.version - 1",
+        Json(rows) as _
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::doing("writing submissions"))?;
+    touched("writing submissions", done.rows_affected(), writes.len() as u64)?;
+    children(connection, project_id, writes, drift).await?;
+
+    let hashed = writes.iter().filter_map(|write| Some((write, write.body_hash?)));
+    let views = hashed.map(|(write, hash)| {
+        json!({"project_id": project_id, "submission_id": write.submission.submission_id, "view": view.as_str(),
+               "version": write.version, "body_hash": bytea(&hash)})
+    });
+    sqlx::query!(
+        "insert into argos.submission_views
+         select r.* from jsonb_populate_recordset(null::argos.submission_views, $1) r
+             on conflict (project_id, submission_id, view) do update
+            set version = excluded.version, body_hash = excluded.body_hash",
+        Json(views.collect::<Vec<_>>()) as _
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("writing body hashes"))?;
+    Ok(())
+}
+
+/// Writes the child rows of the submissions whose children differ: all of them anew, because a place in a list has no
+/// identity of its own.
+async fn children(
+    connection: &mut PgConnection,
+    project_id: &str,
+    writes: &[Write<'_>],
+    drift: &mut Drift,
+) -> Result<(), StoreError> {
+    let of = |write: &Write<'_>, mut row: Map<String, Value>| {
+        row.insert("project_id".to_owned(), json!(project_id));
+        row.insert("submission_id".to_owned(), json!(write.submission.submission_id));
+        Value::Object(row)
+    };
+    let changed = |which: fn(&ChildrenChanged) -> bool| writes.iter().filter(move |write| which(&write.children_changed));
+    let ids = |which| changed(which).map(|write| write.submission.submission_id.clone()).collect::<Vec<_>>();
+
+    let attempts = |which: &ChildrenChanged| which.attempts;
+    let ids_changed = ids(attempts);
+    if !ids_changed.is_empty() {
+        let rows: Vec<Value> = changed(attempts)
+            .flat_map(|write| write.submission.attempt_rows(drift).into_iter().map(|row| of(write, row)))
+            .collect();
+        sqlx::query!("delete from argos.attempts where project_id = $1 and submission_id = any($2)", project_id, &ids_changed)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::doing("replacing attempts"))?;
+        sqlx::query!(
+            "insert into argos.attempts select r.* from jsonb_populate_recordset(null::argos.attempts, $1) r",
+            Json(rows) as _
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("writing attempts"))?;
+    }
+
+    let matches = |which: &ChildrenChanged| which.matches;
+    let ids_changed = ids(matches);
+    if !ids_changed.is_empty() {
+        let rows: Vec<Value> = changed(matches)
+            .flat_map(|write| write.submission.match_rows(drift).into_iter().map(|row| of(write, row)))
+            .collect();
+        sqlx::query!("delete from argos.aml_matches where project_id = $1 and submission_id = any($2)", project_id, &ids_changed)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::doing("replacing AML matches"))?;
+        sqlx::query!(
+            "insert into argos.aml_matches select r.* from jsonb_populate_recordset(null::argos.aml_matches, $1) r",
+            Json(rows) as _
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("writing AML matches"))?;
+    }
+
+    let bank = |which: &ChildrenChanged| which.bank;
+    let ids_changed = ids(bank);
+    if !ids_changed.is_empty() {
+        let rows: Vec<Value> =
+            changed(bank).filter_map(|write| Some(of(write, write.submission.bank_row(drift)?))).collect();
+        sqlx::query!(
+            "delete from argos.bank_verifications where project_id = $1 and submission_id = any($2)",
+            project_id,
+            &ids_changed
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("replacing bank verifications"))?;
+        sqlx::query!(
+            "insert into argos.bank_verifications
+             select r.* from jsonb_populate_recordset(null::argos.bank_verifications, $1) r",
+            Json(rows) as _
+        )
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("writing bank verifications"))?;
+    }
+    Ok(())
+}
+
+fn row(project_id: &str, write: &Write<'_>, drift: &mut Drift) -> Value {
+    let mut row = write.submission.row(drift);
+    let mut set = |column: &str, value: Value| row.insert(column.to_owned(), value);
+    set("project_id", json!(project_id));
+    set("submission_id", json!(write.submission.submission_id));
+    set("version", json!(write.version));
+    set("version_id", bytea(&write.version_id));
+    set("first_seen_at", json!(time::format(write.first_seen_at)));
+    set("changed_at", json!(time::format(write.observed_at)));
+    set("observed_at", json!(time::format(write.observed_at)));
+    set("created_day", json!(write.created_day));
+    set("item", write.submission.item.clone());
+    Value::Object(row)
+}
+
+/// The text form of a bytea.
+pub(super) fn bytea(bytes: &[u8]) -> Value {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("\\x");
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
+    }
+    Value::String(text)
+}
+
+/// Adds to the counts that metrics show; see [`counts`].
+pub async fn count(
+    connection: &mut PgConnection,
+    project_id: &str,
+    deltas: &HashMap<(&'static str, String), i64>,
+) -> Result<(), StoreError> {
+    let mut deltas: Vec<_> = deltas.iter().filter(|(_, delta)| **delta != 0).collect();
+    if deltas.is_empty() {
+        return Ok(());
+    }
+    deltas.sort_unstable();
+    let names: Vec<String> = deltas.iter().map(|((name, _), _)| (*name).to_owned()).collect();
+    let labels: Vec<String> = deltas.iter().map(|((_, label), _)| label.clone()).collect();
+    let values: Vec<i64> = deltas.iter().map(|(_, delta)| **delta).collect();
+    sqlx::query!(
+        "insert into argos.counters as c (project_id, name, label, value)
+         select $1, name, label, value from unnest($2::text[], $3::text[], $4::bigint[]) as d (name, label, value)
+             on conflict (project_id, name, label) do update set value = c.value + excluded.value",
+        project_id,
+        &names,
+        &labels,
+        &values
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("counting"))?;
+    Ok(())
+}
+
+/// The counts: `submissions` by kyc.result (label `none`: no result), `red_flags_open`, `red_flags_raised`.
+pub async fn counts(
+    connection: &mut PgConnection,
+    project_id: &str,
+) -> Result<HashMap<(String, String), i64>, StoreError> {
+    let rows = sqlx::query!("select name, label, value from argos.counters where project_id = $1", project_id)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::doing("reading the counts"))?;
+    Ok(rows.into_iter().map(|row| ((row.name, row.label), row.value)).collect())
+}

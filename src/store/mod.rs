@@ -1,0 +1,14 @@
+//! PostgreSQL: one file per table family. Functions borrow a connection; the caller owns begin and commit.
+//!
+//! SQL is checked against the schema when the crate is built (`.sqlx/` holds the answers; `make sqlx` renews them).
+//! Names are written with their schema, because a server's search_path is not ours to trust.
+
+pub mod budget;
+pub mod database;
+pub mod error;
+pub mod history;
+pub mod lease;
+pub mod mirror;
+pub mod outbox;
+pub mod progress;
+pub mod quarantine;

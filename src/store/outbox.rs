@@ -1,0 +1,62 @@
+//! The outbox: one row per event, appended last in the transaction that writes what it tells.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::error::{StoreError, touched};
+use crate::clock::Timestamp;
+use crate::domain::event::Event;
+use crate::domain::time;
+
+/// Appends events and returns the position of the last one. Must be the last write of the transaction: the counter's
+/// row stays locked until the commit, which makes position order commit order, and holds up every other project's commit.
+pub async fn append(
+    connection: &mut PgConnection,
+    project_id: &str,
+    events: &[Event],
+    traceparent: &str,
+    recorded_at: Timestamp,
+) -> Result<i64, StoreError> {
+    let count = events.len() as i64;
+    let last = sqlx::query_scalar!(
+        "update argos.outbox_counter set last_position = last_position + $1 returning last_position",
+        count
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(StoreError::doing("taking outbox positions"))?;
+    let rows: Vec<Value> = events
+        .iter()
+        .zip(last - count + 1..)
+        .map(|(event, position)| {
+            let (aggregate, id) = match &event.submission_id {
+                Some(submission_id) => ("submission", format!("{project_id}:{submission_id}")),
+                None => ("project", project_id.to_owned()),
+            };
+            json!({
+                "position": position,
+                "id": event.id,
+                "aggregatetype": aggregate,
+                "aggregateid": id,
+                "type": event.kind.as_str(),
+                "payload": event.payload,
+                "project_id": project_id,
+                "submission_id": event.submission_id,
+                "version": event.version,
+                "ordinal": event.ordinal,
+                "traceparent": traceparent,
+                "recorded_at": time::format(recorded_at),
+            })
+        })
+        .collect();
+    let done = sqlx::query!(
+        "insert into argos.outbox select r.* from jsonb_populate_recordset(null::argos.outbox, $1) r",
+        Json(rows) as _
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("appending to the outbox"))?;
+    touched("appending to the outbox", done.rows_affected(), count as u64)?;
+    Ok(last)
+}
