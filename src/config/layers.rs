@@ -245,8 +245,13 @@ fn entries_are_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<S
             .iter()
             .filter(|leaf| !names.contains(leaf.key.as_str()))
         {
-            let advice = nearest(key, names.iter().copied())
-                .map_or_else(see_reference, |name| format!("did you mean \"{name}\"?"));
+            let alike = if key == "project_id" {
+                Some("id")
+            } else {
+                nearest(key, names.iter().copied())
+            };
+            let advice =
+                alike.map_or_else(see_reference, |name| format!("did you mean \"{name}\"?"));
             problems.push(format!(
                 "unknown setting \"{key}\" in [[projects]] entry {number} of {source}: {advice}"
             ));

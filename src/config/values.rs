@@ -16,8 +16,13 @@ const TEN_YEARS: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
 /// A length of time, above zero.
 pub(super) fn duration(text: &str) -> Checked<Duration> {
-    if text.parse::<f64>().is_ok() {
-        return Err(format!("needs a unit: write {text}s for seconds"));
+    let bare = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if bare {
+        let example = if text.len() <= 6 { text } else { "30" };
+        return Err(format!("needs a unit: write {example}s for seconds"));
     }
     let value = humantime::parse_duration(text).map_err(|_| {
         "is not a length of time: write a number and a unit, such as 30s, 5m or 3d".to_owned()
