@@ -8,3 +8,4 @@ pub mod embedded;
 pub mod heartbeat;
 pub mod metrics;
 pub mod simulator;
+pub mod store;

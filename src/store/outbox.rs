@@ -36,7 +36,7 @@ pub async fn append(
             };
             json!({
                 "position": position,
-                "id": event.id,
+                "id": event.id.to_string(),
                 "aggregatetype": aggregate,
                 "aggregateid": id,
                 "type": event.kind.as_str(),

@@ -1,0 +1,129 @@
+//! The connection pool, migrations, and the secret.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use secrecy::ExposeSecret;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use super::error::StoreError;
+use crate::config::Database;
+use crate::domain::hash::HashKey;
+
+/// Generation of the rules by which this binary writes; see `argos.compatibility`.
+pub const WRITER: i32 = 1;
+
+/// The migrations, compiled in. Their table lives in our schema: the user may have no right to any other.
+pub fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!();
+    // A newer binary may have migrated further; whether we may write then is `compatibility`'s to say.
+    migrator.set_ignore_missing(true);
+    migrator.dangerous_set_table_name("argos._sqlx_migrations");
+    migrator.create_schemas = Cow::Owned(vec![Cow::Borrowed("argos")]);
+    migrator
+}
+
+/// Connection options for a URL; TLS as its sslmode says.
+pub fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::doing("reading database.url"))?;
+    Ok(options.application_name("argos-sync"))
+}
+
+/// A pool that connects when it is first used.
+pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.connect_timeout)
+        .connect_lazy_with(options(url)?))
+}
+
+/// Runs the migrations and refuses a database that only a newer binary may write.
+pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    migrator().run(pool).await.map_err(StoreError::Migrate)?;
+    compatible(&mut *pool.acquire().await.map_err(StoreError::doing("connecting"))?).await
+}
+
+/// Whether the schema is there, complete, and one that this binary may write.
+pub async fn compatible(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let doing = "checking the schema";
+    let table = sqlx::query_scalar!(r#"select to_regclass('argos._sqlx_migrations') is not null as "there!""#)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    if !table {
+        return Err(StoreError::NotMigrated);
+    }
+    // Not checked at build time: the migrator makes this table, not a migration.
+    let last: Option<i64> = sqlx::query_scalar("select max(version) from argos._sqlx_migrations where success")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    if last < migrator().iter().map(|migration| migration.version).max() {
+        return Err(StoreError::NotMigrated);
+    }
+    let needed = sqlx::query_scalar!("select min_writer from argos.compatibility")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    if needed > WRITER { Err(StoreError::TooOld { needed, ours: WRITER }) } else { Ok(()) }
+}
+
+/// The secret that keys all hashes: the one that `migrate` made, or the configured one, which takes its place as long as
+/// nothing was hashed with the other.
+pub async fn hash_key(connection: &mut PgConnection, settings: &Database) -> Result<HashKey, StoreError> {
+    let doing = "reading the hash secret";
+    let mut transaction = connection.begin().await.map_err(StoreError::doing(doing))?;
+    let stored = sqlx::query_scalar!("select hash_secret from argos.secret for update")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    let configured = settings.hash_secret.as_ref().map(|secret| from_hex(secret.expose_secret()));
+    let secret = match configured {
+        Some(configured) if configured != stored => {
+            let used = sqlx::query_scalar!(r#"select exists (select from argos.submission_versions) as "used!""#)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(StoreError::doing(doing))?;
+            if used {
+                return Err(StoreError::OtherSecret);
+            }
+            sqlx::query!("update argos.secret set hash_secret = $1", configured)
+                .execute(&mut *transaction)
+                .await
+                .map_err(StoreError::doing(doing))?;
+            configured
+        }
+        _ => stored,
+    };
+    transaction.commit().await.map_err(StoreError::doing(doing))?;
+    let wrong = |bytes: Vec<u8>| StoreError::Impossible { doing, touched: bytes.len() as u64, expected: 32 };
+    Ok(HashKey::new(secret.try_into().map_err(wrong)?))
+}
+
+/// Reads hexadecimal digits; validation has checked them.
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().filter_map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+    digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
+}
+
+/// Bounds a write transaction: no statement, and no pause between two, may outlive the lease that fences it, so that a
+/// paused process frees its locks.
+pub async fn bound(
+    connection: &mut PgConnection,
+    statement: std::time::Duration,
+    lease: std::time::Duration,
+) -> Result<(), StoreError> {
+    let milliseconds = |duration: std::time::Duration| duration.as_millis().to_string();
+    sqlx::query!(
+        r#"select set_config('statement_timeout', $1, true) as "a!",
+                  set_config('idle_in_transaction_session_timeout', $2, true) as "b!""#,
+        milliseconds(statement),
+        milliseconds(lease)
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("setting time-outs"))?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Where the sync stands: projects, walks, and which created-days are completely read.
+
+use std::collections::HashSet;
+
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+
+use super::error::{StoreError, touched};
+use crate::clock::Timestamp;
+use crate::domain::lane::Lane;
+
+/// A project's row.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// What was created before this moment may be history.
+    pub import_started_at: Timestamp,
+    /// Which import this is; enters the id of `project.import_completed`.
+    pub import_number: i32,
+    /// When the first complete read ended.
+    pub import_completed_at: Option<Timestamp>,
+    /// Start of the last complete walk without dates.
+    pub fully_walked_at: Option<Timestamp>,
+}
+
+/// Creates the project's rows at first sight, keeps its display name, and reads it.
+pub async fn project(
+    connection: &mut PgConnection,
+    project_id: &str,
+    name: &str,
+    at: Timestamp,
+) -> Result<Project, StoreError> {
+    let doing = "reading the project";
+    sqlx::query!(
+        "insert into argos.projects as p (project_id, name, import_started_at) values ($1, $2, $3)
+             on conflict (project_id) do update set name = excluded.name where p.name <> excluded.name",
+        project_id,
+        name,
+        at
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::doing(doing))?;
+    sqlx::query!("insert into argos.leases (project_id) values ($1) on conflict do nothing", project_id)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    sqlx::query_as!(
+        Project,
+        "select import_started_at, import_number, import_completed_at, fully_walked_at
+           from argos.projects where project_id = $1",
+        project_id
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing(doing))
+}
+
+/// Notes that the first complete read ended; false if it had ended before.
+pub async fn complete_import(
+    connection: &mut PgConnection,
+    project_id: &str,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "update argos.projects set import_completed_at = $2 where project_id = $1 and import_completed_at is null",
+        project_id,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("ending the import"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A walk in progress.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    /// First and last day that it will cover; `None`: all days.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// Send time of its first request.
+    pub started_at: Timestamp,
+    /// The vendor's key for the next page; `None` before the first.
+    pub cursor: Option<(String, String)>,
+    /// Pages committed.
+    pub pages: i64,
+    /// Items in them.
+    pub items: i64,
+}
+
+/// Reads a lane's walk, if one is in progress.
+pub async fn walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -> Result<Option<Walk>, StoreError> {
+    let row = sqlx::query!(
+        "select from_day, to_day, started_at, cursor_id, cursor_date, pages, items
+           from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
+        project_id,
+        lane.as_str()
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("reading a walk"))?;
+    Ok(row.map(|row| Walk {
+        days: row.from_day.zip(row.to_day),
+        started_at: row.started_at,
+        cursor: row.cursor_id.zip(row.cursor_date),
+        pages: row.pages,
+        items: row.items,
+    }))
+}
+
+/// Writes a walk's place; the transaction that writes a page's rows calls this. `completed_at`: the page was the last.
+pub async fn save_walk(
+    connection: &mut PgConnection,
+    project_id: &str,
+    lane: Lane,
+    walk: &Walk,
+    completed_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let done = sqlx::query!(
+        "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items, completed_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict (project_id, lane) do update
+            set from_day = excluded.from_day, to_day = excluded.to_day, started_at = excluded.started_at,
+                cursor_id = excluded.cursor_id, cursor_date = excluded.cursor_date,
+                pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at",
+        project_id,
+        lane.as_str(),
+        walk.days.map(|days| days.0),
+        walk.days.map(|days| days.1),
+        walk.started_at,
+        walk.cursor.as_ref().map(|cursor| cursor.0.as_str()),
+        walk.cursor.as_ref().map(|cursor| cursor.1.as_str()),
+        walk.pages,
+        walk.items,
+        completed_at
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("saving a walk's place"))?;
+    touched("saving a walk's place", done.rows_affected(), 1)
+}
+
+/// Forgets a walk in progress, so that the next one starts over.
+pub async fn drop_walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
+        project_id,
+        lane.as_str()
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("forgetting a walk"))?;
+    Ok(())
+}
+
+/// Notes what a complete walk covers, as of its first request. Coverage only moves forward.
+pub async fn cover(connection: &mut PgConnection, project_id: &str, walk: &Walk) -> Result<(), StoreError> {
+    let doing = "noting covered days";
+    match walk.days {
+        Some((first, last)) => {
+            sqlx::query!(
+                "insert into argos.created_days as d (project_id, day, covered_at)
+                 select $1, day::date, $4 from generate_series($2::date, $3::date, interval '1 day') day
+                     on conflict (project_id, day) do update
+                    set covered_at = greatest(d.covered_at, excluded.covered_at)",
+                project_id,
+                first,
+                last,
+                walk.started_at
+            )
+            .execute(connection)
+            .await
+        }
+        None => {
+            sqlx::query!(
+                "update argos.projects set fully_walked_at = greatest(fully_walked_at, $2) where project_id = $1",
+                project_id,
+                walk.started_at
+            )
+            .execute(connection)
+            .await
+        }
+    }
+    .map_err(StoreError::doing(doing))?;
+    Ok(())
+}
+
+/// Which of these days were completely read at least once by a walk with dates.
+pub async fn covered_days(
+    connection: &mut PgConnection,
+    project_id: &str,
+    days: &[NaiveDate],
+) -> Result<HashSet<NaiveDate>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select day from argos.created_days where project_id = $1 and day = any($2)",
+        project_id,
+        days
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("reading covered days"))?;
+    Ok(rows.into_iter().collect())
+}
+
+/// How many submissions the mirror holds on these days; `None`: on all days. Bounded work: counts to one at most.
+pub async fn any_submission(
+    connection: &mut PgConnection,
+    project_id: &str,
+    days: Option<(NaiveDate, NaiveDate)>,
+) -> Result<bool, StoreError> {
+    let (first, last) = days.unwrap_or((NaiveDate::MIN, NaiveDate::MAX));
+    let (first, last) = (first.max(FIRST_DAY), last.min(LAST_DAY));
+    sqlx::query_scalar!(
+        r#"select exists (select from argos.submissions
+                           where project_id = $1 and created_day between $2 and $3) as "any!""#,
+        project_id,
+        first,
+        last
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("looking for submissions"))
+}
+
+/// Bounds of the days that the vendor's times may have; see `domain::time`.
+const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1900, 1, 1).expect("a valid date");
+const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a valid date");

@@ -1,0 +1,85 @@
+//! Why a pass ended early.
+
+use crate::argos::error::ApiError;
+use crate::store::error::StoreError;
+
+/// Why a pass ended early. Everything committed before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The vendor's side.
+    #[error("reading from the vendor failed")]
+    Api(#[source] ApiError),
+    /// The database's side.
+    #[error("writing to the database failed")]
+    Store(#[source] StoreError),
+    /// Another process is the writer.
+    #[error("project {project_id:?} is being written by {holder:?}")]
+    NotLeader {
+        /// The project.
+        project_id: String,
+        /// Who holds the lease.
+        holder: String,
+    },
+    /// The list does not end as documented.
+    #[error("the vendor's list does not end: {what}")]
+    EndlessList {
+        /// How that shows.
+        what: &'static str,
+    },
+    /// A complete walk showed nothing where something is known.
+    #[error("the vendor shows no submission at all for days that have some")]
+    SuspiciouslyEmpty,
+}
+
+impl SyncError {
+    /// What it means and what to do: one sentence for the operator.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Api(error) => error.advice(),
+            Self::Store(error) => error.advice(),
+            Self::NotLeader { .. } => "One process writes at a time; this one takes over by itself when the other ends.",
+            Self::EndlessList { .. } => {
+                "The walk starts over and nothing is marked as covered; if it lasts, show the vendor's support the last nextpageKey."
+            }
+            Self::SuspiciouslyEmpty => {
+                "Nothing is deleted and nothing marked as covered: check that the key belongs to this project and that api.dialect fits."
+            }
+        }
+    }
+
+    /// A short name, for logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Api(error) => error.kind(),
+            Self::Store(StoreError::LeaseLost { .. }) => "lease_lost",
+            Self::Store(_) => "database",
+            Self::NotLeader { .. } => "not_leader",
+            Self::EndlessList { .. } => "endless_list",
+            Self::SuspiciouslyEmpty => "suspiciously_empty",
+        }
+    }
+}
+
+impl From<ApiError> for SyncError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<StoreError> for SyncError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// An error and its causes in one line: each Display names only its own layer.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
