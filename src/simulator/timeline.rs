@@ -104,7 +104,8 @@ impl Timeline {
                 .map(|end| (end - segment.start).num_milliseconds());
             let births = after.map_or(f64::INFINITY, |ms| segment.rate * ms as f64 / 1000.0);
             if missing <= births && segment.rate > 0.0 {
-                return before + (missing / segment.rate * 1000.0) as i64;
+                // Rounded, so that a birth on a segment's border stays there once the segment is closed.
+                return before + (missing / segment.rate * 1000.0).round() as i64;
             }
             missing -= births;
             before += after.unwrap_or(0);
