@@ -64,18 +64,10 @@ impl Cluster {
                 return Self::own(home, owner).await;
             }
             if let Some(socket_dir) = serving(&home).await {
-                return Ok(Self {
-                    home,
-                    socket_dir,
-                    server: None,
-                    _owner: None,
-                });
+                return Ok(Self { home, socket_dir, server: None, _owner: None });
             }
             if Instant::now() > deadline {
-                return Err(EmbeddedError::Busy {
-                    data_dir: home.dir().into(),
-                    seconds: READY.as_secs(),
-                });
+                return Err(EmbeddedError::Busy { data_dir: home.dir().into(), seconds: READY.as_secs() });
             }
             sleep(POLL).await;
         }
@@ -83,12 +75,7 @@ impl Cluster {
 
     async fn own(home: Home, owner: Flock<File>) -> Result<Self, EmbeddedError> {
         if let Some(socket_dir) = outlast(&home).await {
-            return Ok(Self {
-                home,
-                socket_dir,
-                server: None,
-                _owner: None,
-            });
+            return Ok(Self { home, socket_dir, server: None, _owner: None });
         }
         let major = home.cluster_major()?;
         let programs = Programs::find_for(home.dir(), major)?;
@@ -102,12 +89,7 @@ impl Cluster {
         match ready(&home, &socket_dir, &mut server).await {
             Ok(()) => {
                 tracing::info!(data_dir = %home.dir().display(), user = home.user(), "the private database answers");
-                Ok(Self {
-                    home,
-                    socket_dir,
-                    server: Some(server),
-                    _owner: Some(owner),
-                })
+                Ok(Self { home, socket_dir, server: Some(server), _owner: Some(owner) })
             }
             Err(error) => {
                 let _ = server.stop().await;
@@ -147,35 +129,27 @@ impl Cluster {
     /// Creates the database `name` unless it is there.
     pub async fn ensure_database(&self, name: &str) -> Result<(), EmbeddedError> {
         let letter = |b: u8| b.is_ascii_lowercase() || b == b'_';
-        let plain = name.bytes().all(|b| letter(b) || b.is_ascii_digit())
-            && name.bytes().next().is_some_and(letter);
+        let plain = name.bytes().all(|b| letter(b) || b.is_ascii_digit()) && name.bytes().next().is_some_and(letter);
         if !plain || name.len() > 63 {
             return Err(EmbeddedError::DatabaseName { name: name.into() });
         }
-        let mut connection = connect(&self.socket_dir)
+        let mut connection = connect(&self.socket_dir).await.map_err(EmbeddedError::database("connect"))?;
+        let known: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(name)
+            .fetch_one(&mut connection)
             .await
-            .map_err(EmbeddedError::database("connect"))?;
-        let known: bool =
-            sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-                .bind(name)
-                .fetch_one(&mut connection)
-                .await
-                .map_err(EmbeddedError::database("list the databases"))?;
+            .map_err(EmbeddedError::database("list the databases"))?;
         if !known {
             // Nothing but letters, digits and underscores, see above.
             let create = AssertSqlSafe(format!("create database \"{name}\""));
             match sqlx::query(create).execute(&mut connection).await {
                 // Somebody else was faster: duplicate_database, or unique_violation at the same moment.
-                Err(sqlx::Error::Database(error))
-                    if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
+                Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
                 Err(error) => return Err(EmbeddedError::database("create a database")(error)),
                 Ok(_) => {}
             }
         }
-        connection
-            .close()
-            .await
-            .map_err(EmbeddedError::database("disconnect"))
+        connection.close().await.map_err(EmbeddedError::database("disconnect"))
     }
 
     /// Waits until the server ends by itself, which it should not, and says how. Never returns for a joined server.
@@ -184,11 +158,7 @@ impl Cluster {
             return std::future::pending().await;
         };
         match server.wait().await {
-            Ok(status) => EmbeddedError::Ended {
-                status,
-                log: self.home.log(),
-                tail: server.log_tail(&self.home),
-            },
+            Ok(status) => EmbeddedError::Ended { status, log: self.home.log(), tail: server.log_tail(&self.home) },
             Err(error) => EmbeddedError::io("watch the server of", self.home.dir())(error),
         }
     }
@@ -199,10 +169,7 @@ impl Cluster {
         let Some(server) = self.server.take() else {
             return Ok(());
         };
-        server
-            .stop()
-            .await
-            .map_err(EmbeddedError::io("stop the server of", self.home.dir()))?;
+        server.stop().await.map_err(EmbeddedError::io("stop the server of", self.home.dir()))?;
         if self.socket_dir != self.home.dir() {
             // Not empty only if somebody put something there.
             let _ = std::fs::remove_dir(&self.socket_dir);
@@ -235,10 +202,7 @@ async fn serving(home: &Home) -> Option<PathBuf> {
     let socket_dir = PathBuf::from(socket_dir?);
     let mut connection = connect(&socket_dir).await.ok()?;
     // A stale file may name a directory where a different server listens by now.
-    let served: String = sqlx::query_scalar("show data_directory")
-        .fetch_one(&mut connection)
-        .await
-        .ok()?;
+    let served: String = sqlx::query_scalar("show data_directory").fetch_one(&mut connection).await.ok()?;
     let _ = connection.close().await;
     (Path::new(&served) == home.pgdata()).then_some(socket_dir)
 }
@@ -255,11 +219,7 @@ async fn ready(home: &Home, socket_dir: &Path, server: &mut Server) -> Result<()
         };
         if let Some(status) = server.try_wait() {
             let tail = server.log_tail(home);
-            return Err(EmbeddedError::Ended {
-                status,
-                log: home.log(),
-                tail,
-            });
+            return Err(EmbeddedError::Ended { status, log: home.log(), tail });
         }
         // cannot_connect_now: it is there, and starting up
         let recovering = matches!(&error, sqlx::Error::Database(error) if error.code().as_deref() == Some("57P03"));
@@ -277,14 +237,8 @@ async fn ready(home: &Home, socket_dir: &Path, server: &mut Server) -> Result<()
 }
 
 async fn connect(socket_dir: &Path) -> Result<PgConnection, sqlx::Error> {
-    let options = PgConnectOptions::new_without_pgpass()
-        .socket(socket_dir)
-        .port(5432)
-        .username("argos");
-    let options = options
-        .database("postgres")
-        .ssl_mode(PgSslMode::Disable)
-        .application_name("argos-sync");
+    let options = PgConnectOptions::new_without_pgpass().socket(socket_dir).port(5432).username("argos");
+    let options = options.database("postgres").ssl_mode(PgSslMode::Disable).application_name("argos-sync");
     let attempt = timeout(Duration::from_secs(5), PgConnection::connect_with(&options)).await;
     attempt.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }

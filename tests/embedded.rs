@@ -34,20 +34,10 @@ async fn number(connection: &mut PgConnection, sql: &'static str) -> i64 {
 
 /// Living processes (guards, servers, launchers) that name `data_dir` or have their server's files open there.
 fn processes(data_dir: &Path) -> Vec<String> {
-    let ps = Command::new("ps")
-        .args(["-A", "-ww", "-o", "pid=,stat=,args="])
-        .output()
-        .unwrap();
+    let ps = Command::new("ps").args(["-A", "-ww", "-o", "pid=,stat=,args="]).output().unwrap();
     let dir = data_dir.to_str().unwrap();
     let all = String::from_utf8_lossy(&ps.stdout).into_owned();
-    let alive = |line: &&str| {
-        line.contains(dir)
-            && !line
-                .split_whitespace()
-                .nth(1)
-                .unwrap_or("")
-                .starts_with('Z')
-    };
+    let alive = |line: &&str| line.contains(dir) && !line.split_whitespace().nth(1).unwrap_or("").starts_with('Z');
     all.lines().filter(alive).map(str::to_owned).collect()
 }
 
@@ -67,16 +57,10 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// Another process that owns the cluster in `dir` (see [`owner_process`]); returns when its database answers.
 fn spawn_owner(dir: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "owner_process", "--nocapture"])
-        .env(OWNER_DIR, dir)
-        .stdout(Stdio::piped());
+    command.args(["--exact", "owner_process", "--nocapture"]).env(OWNER_DIR, dir).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(
-        lines.any(|line| line.unwrap().contains("the owner is ready")),
-        "the owner ended early"
-    );
+    assert!(lines.any(|line| line.unwrap().contains("the owner is ready")), "the owner ended early");
     child
 }
 
@@ -102,10 +86,7 @@ async fn a_cluster_starts_keeps_its_data_and_leaves_nothing_running() {
     cluster.ensure_database("mirror").await.unwrap();
     cluster.ensure_database("mirror").await.unwrap();
     let mut connection = connect(&cluster, "mirror").await;
-    sqlx::raw_sql("create table kept (n bigint); insert into kept values (42)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::raw_sql("create table kept (n bigint); insert into kept values (42)").execute(&mut connection).await.unwrap();
     for (setting, expected) in [
         ("show server_encoding", "UTF8"),
         ("show data_checksums", "on"),
@@ -116,20 +97,14 @@ async fn a_cluster_starts_keeps_its_data_and_leaves_nothing_running() {
         ("show full_page_writes", "on"),
         ("show max_connections", "100"),
     ] {
-        let value: String = sqlx::query_scalar(setting)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let value: String = sqlx::query_scalar(setting).fetch_one(&mut connection).await.unwrap();
         assert_eq!(value, expected, "{setting}");
     }
     // A forgotten connection does not hold up the end.
     assert!(!processes(&data_dir).is_empty());
     cluster.stop().await.unwrap();
     assert_eq!(processes(&data_dir), Vec::<String>::new());
-    assert!(
-        !data_dir.join(".s.PGSQL.5432").exists()
-            && !data_dir.join("postgres/postmaster.pid").exists()
-    );
+    assert!(!data_dir.join(".s.PGSQL.5432").exists() && !data_dir.join("postgres/postmaster.pid").exists());
 
     let cluster = Cluster::start(&dir).await.unwrap();
     let mut connection = connect(&cluster, "mirror").await;
@@ -145,23 +120,14 @@ async fn a_running_cluster_is_joined_and_left_running() {
     let mut owner = spawn_owner(&dir);
     let joined = Cluster::start(&dir).await.unwrap();
     assert!(!joined.started_by_us());
-    assert_eq!(
-        number(&mut connect(&joined, "postgres").await, "select 1::bigint").await,
-        1
-    );
+    assert_eq!(number(&mut connect(&joined, "postgres").await, "select 1::bigint").await, 1);
     joined.stop().await.unwrap();
     let again = Cluster::start(&dir).await.unwrap();
-    assert_eq!(
-        number(&mut connect(&again, "postgres").await, "select 1::bigint").await,
-        1
-    );
+    assert_eq!(number(&mut connect(&again, "postgres").await, "select 1::bigint").await, 1);
     drop(again);
     owner.kill().unwrap();
     owner.wait().unwrap();
-    eventually("the server of a killed owner is gone", || {
-        processes(&dir).is_empty()
-    })
-    .await;
+    eventually("the server of a killed owner is gone", || processes(&dir).is_empty()).await;
 }
 
 #[tokio::test]
@@ -171,18 +137,11 @@ async fn two_starts_at_once_share_one_server() {
     let (one, two) = tokio::join!(Cluster::start(&dir), Cluster::start(&dir));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(one.started_by_us() != two.started_by_us());
-    let (owner, guest) = if one.started_by_us() {
-        (one, two)
-    } else {
-        (two, one)
-    };
+    let (owner, guest) = if one.started_by_us() { (one, two) } else { (two, one) };
     let (a, b) = tokio::join!(owner.ensure_database("same"), guest.ensure_database("same"));
     a.unwrap();
     b.unwrap();
-    assert_eq!(
-        number(&mut connect(&guest, "same").await, "select 1::bigint").await,
-        1
-    );
+    assert_eq!(number(&mut connect(&guest, "same").await, "select 1::bigint").await, 1);
     owner.stop().await.unwrap();
     assert_eq!(processes(&dir), Vec::<String>::new());
 }
@@ -200,14 +159,8 @@ async fn a_killed_owner_leaves_no_server_and_its_successor_waits_for_that() {
     assert!(cluster.started_by_us());
     assert_ne!(postmaster(&dir), old);
     drop(cluster);
-    eventually("the server of a dropped cluster is gone", || {
-        processes(&dir).is_empty()
-    })
-    .await;
-    eventually("the guard is gone", || {
-        !dir.join("postgres/postmaster.pid").exists()
-    })
-    .await;
+    eventually("the server of a dropped cluster is gone", || processes(&dir).is_empty()).await;
+    eventually("the guard is gone", || !dir.join("postgres/postmaster.pid").exists()).await;
 }
 
 #[tokio::test]
@@ -215,11 +168,7 @@ async fn a_server_killed_with_its_lock_file_left_is_started_again() {
     let root = reachable();
     let dir = root.path().join("data");
     let mut cluster = Cluster::start(&dir).await.unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(postmaster(&dir)),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(postmaster(&dir)), nix::sys::signal::Signal::SIGKILL).unwrap();
     let error = cluster.ended().await;
     assert!(matches!(error, EmbeddedError::Ended { .. }), "{error}");
     drop(cluster);
@@ -249,18 +198,12 @@ async fn a_server_killed_with_its_lock_file_left_is_started_again() {
 #[tokio::test]
 async fn a_long_path_gets_a_short_socket() {
     let root = reachable();
-    let dir = root
-        .path()
-        .join("long".repeat(30))
-        .join("with space, and 'quotes'");
+    let dir = root.path().join("long".repeat(30)).join("with space, and 'quotes'");
     let cluster = Cluster::start(&dir).await.unwrap();
     let socket_dir = cluster.socket_dir().to_owned();
     assert!(!socket_dir.starts_with(root.path()));
     assert_eq!(socket_dir.metadata().unwrap().mode() & 0o777, 0o700);
-    assert_eq!(
-        number(&mut connect(&cluster, "postgres").await, "select 1::bigint").await,
-        1
-    );
+    assert_eq!(number(&mut connect(&cluster, "postgres").await, "select 1::bigint").await, 1);
     let joined = Cluster::start(&dir).await.unwrap();
     assert_eq!(joined.socket_dir(), socket_dir);
     cluster.stop().await.unwrap();
@@ -270,10 +213,7 @@ async fn a_long_path_gets_a_short_socket() {
     std::os::unix::fs::symlink(root.path(), &socket_dir).unwrap();
     let error = Cluster::start(&dir).await.unwrap_err();
     std::fs::remove_file(&socket_dir).unwrap();
-    assert!(
-        matches!(error, EmbeddedError::UnsafeSocketDir { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, EmbeddedError::UnsafeSocketDir { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -283,23 +223,15 @@ async fn personal_data_stays_out_of_the_log() {
     let mut connection = connect(&cluster, "postgres").await;
     let table = "create table person (email text primary key); insert into person values ('jane@example.com')";
     sqlx::raw_sql(table).execute(&mut connection).await.unwrap();
-    for wrong in [
-        "insert into person values ('jane@example.com')",
-        "select 'jane@example.com'::int",
-        "jane@example.com",
-    ] {
-        sqlx::raw_sql(wrong)
-            .execute(&mut connection)
-            .await
-            .unwrap_err();
+    for wrong in
+        ["insert into person values ('jane@example.com')", "select 'jane@example.com'::int", "jane@example.com"]
+    {
+        sqlx::raw_sql(wrong).execute(&mut connection).await.unwrap_err();
     }
     let log = cluster.log_file();
     cluster.stop().await.unwrap();
     let text = std::fs::read_to_string(log).unwrap();
-    assert!(
-        text.contains("ready to accept connections") && !text.contains("jane"),
-        "{text}"
-    );
+    assert!(text.contains("ready to accept connections") && !text.contains("jane"), "{text}");
 }
 
 #[tokio::test]
@@ -311,17 +243,11 @@ async fn unusable_directories_are_refused_untouched() {
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
     let error = Cluster::start(&closed.join("data")).await.unwrap_err();
     if is_root() {
-        assert!(
-            matches!(&error, EmbeddedError::Unreachable { at, .. } if *at == closed),
-            "{error}"
-        );
+        assert!(matches!(&error, EmbeddedError::Unreachable { at, .. } if *at == closed), "{error}");
         assert!(error.to_string().contains("chmod o+x"), "{error}");
     } else {
         assert!(matches!(&error, EmbeddedError::Io { .. }), "{error}");
-        assert!(
-            error.to_string().contains(closed.to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(closed.to_str().unwrap()), "{error}");
     }
     assert_eq!(closed.read_dir().unwrap().count(), 0);
 
@@ -343,16 +269,10 @@ async fn other_versions_and_names_are_refused_with_advice() {
     let cluster = Cluster::start(&dir).await.unwrap();
     for name in ["", "Mirror", "1st", "a\"b", "a b", &"a".repeat(64)] {
         let error = cluster.ensure_database(name).await.unwrap_err();
-        assert!(
-            matches!(error, EmbeddedError::DatabaseName { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, EmbeddedError::DatabaseName { .. }), "{error}");
     }
     cluster.stop().await.unwrap();
     std::fs::write(dir.join("postgres/PG_VERSION"), "999\n").unwrap();
     let error = Cluster::start(&dir).await.unwrap_err();
-    assert!(
-        matches!(error, EmbeddedError::OtherMajor { cluster: 999, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, EmbeddedError::OtherMajor { cluster: 999, .. }), "{error}");
 }

@@ -239,9 +239,7 @@ impl ApiError {
             Self::Redirected { .. } => {
                 "The address has moved: set api.base_url to the new one after checking that it is the vendor's."
             }
-            Self::TooLarge { .. } => {
-                "Lower api.count, or raise api.max_response_bytes if pages are really that large."
-            }
+            Self::TooLarge { .. } => "Lower api.count, or raise api.max_response_bytes if pages are really that large.",
             Self::NotAList { .. } => {
                 "Something else answered than the documented API, perhaps a proxy or a maintenance page: check api.base_url; the daemon goes on trying."
             }

@@ -69,7 +69,8 @@ impl Pace {
 
     /// Adds a block of permits that dies when `valid_for` is over (the end of its UTC day).
     pub fn grant(&self, permits: u64, valid_for: Duration) {
-        *self.permits.lock().expect("no code panics while it holds the permits") = (permits, Instant::now() + valid_for);
+        *self.permits.lock().expect("no code panics while it holds the permits") =
+            (permits, Instant::now() + valid_for);
     }
 
     /// Takes one permit of the day; false if there is none.

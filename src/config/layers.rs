@@ -57,9 +57,7 @@ pub(super) fn file(path: &Path, known: &BTreeSet<String>, problems: &mut Vec<Str
     };
     let single_bracket = leaves.iter().any(|leaf| leaf.key.starts_with("projects."));
     if single_bracket {
-        problems.push(format!(
-            "[projects] in {source} must be [[projects]], with two brackets, once per project"
-        ));
+        problems.push(format!("[projects] in {source} must be [[projects]], with two brackets, once per project"));
     }
     leaves
         .into_iter()
@@ -94,25 +92,15 @@ pub(super) fn environment(
         let mut read = read.into_iter();
         match read.next() {
             Some((key, _)) if key == PROJECTS || key.starts_with("projects.") => {
-                problems.push(format!(
-                    "{name} cannot be used: projects can only be listed in the settings file"
-                ));
+                problems.push(format!("{name} cannot be used: projects can only be listed in the settings file"));
             }
             Some((key, value)) if known.contains(&key) && variable(&key) == *name => {
-                leaves.push(Leaf {
-                    key,
-                    value,
-                    source: name.clone(),
-                });
+                leaves.push(Leaf { key, value, source: name.clone() });
             }
             _ => {
-                let meant = name.to_lowercase()[PREFIX.len()..]
-                    .trim_start_matches('_')
-                    .replace("__", ".");
+                let meant = name.to_lowercase()[PREFIX.len()..].trim_start_matches('_').replace("__", ".");
                 let advice = nearest(&meant, known.iter().map(String::as_str))
-                    .map_or_else(see_reference, |key| {
-                        format!("did you mean {}?", variable(key))
-                    });
+                    .map_or_else(see_reference, |key| format!("did you mean {}?", variable(key)));
                 problems.push(format!("unknown environment variable {name}: {advice}"));
             }
         }
@@ -121,11 +109,7 @@ pub(super) fn environment(
 }
 
 /// The command line's leaves.
-pub(super) fn flags(
-    flags: &[(String, String)],
-    known: &BTreeSet<String>,
-    problems: &mut Vec<String>,
-) -> Vec<Leaf> {
+pub(super) fn flags(flags: &[(String, String)], known: &BTreeSet<String>, problems: &mut Vec<String>) -> Vec<Leaf> {
     let leaves = flags.iter().map(|(key, value)| Leaf {
         key: key.clone(),
         value: Value::from(value.as_str()),
@@ -134,10 +118,8 @@ pub(super) fn flags(
     leaves
         .filter(|leaf| {
             if leaf.key == PROJECTS || leaf.key.starts_with("projects.") {
-                problems.push(format!(
-                    "{} cannot be used: projects can only be listed in the settings file",
-                    leaf.source
-                ));
+                problems
+                    .push(format!("{} cannot be used: projects can only be listed in the settings file", leaf.source));
                 return false;
             }
             is_known(leaf, known, problems)
@@ -148,13 +130,10 @@ pub(super) fn flags(
 /// The leaves of a TOML text. The problem names the place of a mistake but shows nothing of the text: the line may
 /// hold a secret, and the parser's own message quotes it.
 fn parse(text: &str, source: &str) -> Result<Vec<Leaf>, String> {
-    let table = File::from_str(text, FileFormat::Toml)
-        .collect()
-        .map_err(|error| {
-            let place = position(&error.to_string())
-                .map(|(line, column)| format!(": see line {line}, column {column}"));
-            format!("{source} is not valid TOML{}", place.unwrap_or_default())
-        })?;
+    let table = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
+        let place = position(&error.to_string()).map(|(line, column)| format!(": see line {line}, column {column}"));
+        format!("{source} is not valid TOML{}", place.unwrap_or_default())
+    })?;
     let mut leaves = Vec::new();
     flatten("", table.into_iter().collect(), source, &mut leaves);
     Ok(leaves)
@@ -173,18 +152,9 @@ fn flatten(prefix: &str, table: BTreeMap<String, Value>, source: &str, leaves: &
         let key = format!("{prefix}{name}");
         match value.kind {
             ValueKind::Table(inner) if !inner.is_empty() => {
-                flatten(
-                    &format!("{key}."),
-                    inner.into_iter().collect(),
-                    source,
-                    leaves,
-                );
+                flatten(&format!("{key}."), inner.into_iter().collect(), source, leaves);
             }
-            _ => leaves.push(Leaf {
-                key,
-                value,
-                source: source.to_owned(),
-            }),
+            _ => leaves.push(Leaf { key, value, source: source.to_owned() }),
         }
     }
 }
@@ -194,24 +164,17 @@ fn is_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<String>) -
     if known.contains(key) {
         return true;
     }
-    let sections: BTreeSet<&str> = known
-        .iter()
-        .filter_map(|key| key.split_once('.'))
-        .map(|(name, _)| name)
-        .collect();
+    let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
     let empty_table = matches!(&value.kind, ValueKind::Table(_));
     if sections.contains(key.as_str()) {
         if !empty_table {
-            problems.push(format!("\"{key}\" in {source} is a section, not a setting: write its settings as {key}.NAME"));
+            problems
+                .push(format!("\"{key}\" in {source} is a section, not a setting: write its settings as {key}.NAME"));
         }
         return false;
     }
-    let candidates = known
-        .iter()
-        .map(String::as_str)
-        .chain(sections.into_iter().filter(|_| empty_table));
-    let advice = nearest(key, candidates)
-        .map_or_else(see_reference, |key| format!("did you mean \"{key}\"?"));
+    let candidates = known.iter().map(String::as_str).chain(sections.into_iter().filter(|_| empty_table));
+    let advice = nearest(key, candidates).map_or_else(see_reference, |key| format!("did you mean \"{key}\"?"));
     problems.push(format!("unknown setting \"{key}\" in {source}: {advice}"));
     false
 }
@@ -220,9 +183,7 @@ fn is_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<String>) -
 fn entries_are_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<String>) -> bool {
     let source = &leaf.source;
     let ValueKind::Array(entries) = &leaf.value.kind else {
-        problems.push(format!(
-            "projects in {source} must be [[projects]] entries, one for each project"
-        ));
+        problems.push(format!("projects in {source} must be [[projects]] entries, one for each project"));
         return false;
     };
     let names: BTreeSet<&str> = known
@@ -234,27 +195,15 @@ fn entries_are_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<S
     for (index, entry) in entries.iter().enumerate() {
         let number = index + 1;
         let ValueKind::Table(entry) = &entry.kind else {
-            problems.push(format!(
-                "projects in {source} must be [[projects]] entries, one for each project"
-            ));
+            problems.push(format!("projects in {source} must be [[projects]] entries, one for each project"));
             return false;
         };
         let mut leaves = Vec::new();
         flatten("", entry.clone().into_iter().collect(), source, &mut leaves);
-        for Leaf { key, .. } in leaves
-            .iter()
-            .filter(|leaf| !names.contains(leaf.key.as_str()))
-        {
-            let alike = if key == "project_id" {
-                Some("id")
-            } else {
-                nearest(key, names.iter().copied())
-            };
-            let advice =
-                alike.map_or_else(see_reference, |name| format!("did you mean \"{name}\"?"));
-            problems.push(format!(
-                "unknown setting \"{key}\" in [[projects]] entry {number} of {source}: {advice}"
-            ));
+        for Leaf { key, .. } in leaves.iter().filter(|leaf| !names.contains(leaf.key.as_str())) {
+            let alike = if key == "project_id" { Some("id") } else { nearest(key, names.iter().copied()) };
+            let advice = alike.map_or_else(see_reference, |name| format!("did you mean \"{name}\"?"));
+            problems.push(format!("unknown setting \"{key}\" in [[projects]] entry {number} of {source}: {advice}"));
         }
     }
     true
@@ -281,22 +230,16 @@ fn see_reference() -> String {
 /// Whether Kubernetes made this variable: with a service named argos-sync (or argos-sync-metrics ...), every pod of
 /// its namespace gets `ARGOS_SYNC_SERVICE_HOST`, `ARGOS_SYNC_PORT_9464_TCP_ADDR` and the like.
 fn is_service_link(name: &str) -> bool {
-    let Some(rest) = name
-        .strip_prefix(PREFIX)
-        .filter(|rest| !rest.starts_with("__"))
-    else {
+    let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| !rest.starts_with("__")) else {
         return false;
     };
-    if rest.ends_with("_SERVICE_HOST") || rest.contains("_SERVICE_PORT") || rest.ends_with("_PORT")
-    {
+    if rest.ends_with("_SERVICE_HOST") || rest.contains("_SERVICE_PORT") || rest.ends_with("_PORT") {
         return true;
     }
     rest.split("_PORT_").skip(1).any(|port| {
         let (number, protocol) = port.split_once('_').unwrap_or_default();
         !number.is_empty()
             && number.bytes().all(|digit| digit.is_ascii_digit())
-            && ["TCP", "UDP", "SCTP"]
-                .iter()
-                .any(|name| protocol.starts_with(name))
+            && ["TCP", "UDP", "SCTP"].iter().any(|name| protocol.starts_with(name))
     })
 }

@@ -18,8 +18,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use settings::{
-    Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
-    Parameters, Poll, Project, Quarantine, Settings, Shutdown,
+    Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll,
+    Project, Quarantine, Settings, Shutdown,
 };
 
 /// The defaults and the reference of every setting, as compiled in.
@@ -58,12 +58,8 @@ pub fn load(
     let known = known_keys();
     let mut problems = Vec::new();
 
-    let named = env
-        .get(layers::FILE_VARIABLE)
-        .filter(|path| !path.is_empty());
-    let file = file
-        .map(Path::to_path_buf)
-        .or_else(|| named.map(PathBuf::from));
+    let named = env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
+    let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
     let mut leaves = layers::defaults();
     if let Some(path) = file {
         leaves.extend(layers::file(&path, &known, &mut problems));
@@ -74,14 +70,7 @@ pub fn load(
     let mut reader = reader::Reader::new(leaves, problems);
     let settings = sections::settings(&mut reader);
     let (effective, problems) = reader.finish();
-    if problems.is_empty() {
-        Ok(Settings {
-            effective,
-            ..settings
-        })
-    } else {
-        Err(ConfigError { problems })
-    }
+    if problems.is_empty() { Ok(Settings { effective, ..settings }) } else { Err(ConfigError { problems }) }
 }
 
 /// The process's environment as [`load`] takes it: the variables that concern argos-sync.

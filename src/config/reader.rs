@@ -34,10 +34,7 @@ pub(super) struct Reader {
 impl Reader {
     /// A reader of `leaves`, the later before the earlier, that goes on collecting `problems`.
     pub(super) fn new(leaves: Vec<Leaf>, problems: Vec<String>) -> Self {
-        let sources = leaves
-            .iter()
-            .map(|leaf| (leaf.key.clone(), leaf.source.clone()))
-            .collect();
+        let sources = leaves.iter().map(|leaf| (leaf.key.clone(), leaf.source.clone())).collect();
         let defaults = leaves.iter().filter(|leaf| leaf.source == DEFAULT).cloned();
         Self {
             defaults: merge(Config::default(), defaults),
@@ -66,35 +63,23 @@ impl Reader {
         match self.optional(key, &check) {
             Some(value) => value,
             None => {
-                let text = self
-                    .defaults
-                    .get_string(key)
-                    .expect("default.toml sets what has a default: a test loads it");
+                let text =
+                    self.defaults.get_string(key).expect("default.toml sets what has a default: a test loads it");
                 check(&text).expect("default.toml is valid: a test loads it")
             }
         }
     }
 
     /// A setting that may be absent. A value that is refused is reported and left out.
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &str,
-        check: impl Fn(&str) -> Checked<T>,
-    ) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, key: &str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
         let text = self.plain(key)?;
         self.note(key, &text, None);
         match check(&text) {
             Ok(value) => Some(value),
             Err(problem) => {
                 // A long value, or one that may be a URL with a password, is not repeated.
-                let repeat = text.len() <= 40
-                    && !text.contains(['@', '/'])
-                    && !text.chars().any(char::is_control);
-                let repeated = if repeat {
-                    format!(" = \"{text}\"")
-                } else {
-                    String::new()
-                };
+                let repeat = text.len() <= 40 && !text.contains(['@', '/']) && !text.chars().any(char::is_control);
+                let repeated = if repeat { format!(" = \"{text}\"") } else { String::new() };
                 let (name, source) = (self.name(key), self.source(key));
                 self.refuse(key, format!("{name}{repeated} ({source}) {problem}"));
                 None
@@ -103,11 +88,7 @@ impl Reader {
     }
 
     /// A secret: `key` holds it, or `key_file` names the file that does.
-    pub(super) fn secret(
-        &mut self,
-        key: &str,
-        check: impl Fn(&str) -> Checked<()>,
-    ) -> Option<SecretString> {
+    pub(super) fn secret(&mut self, key: &str, check: impl Fn(&str) -> Checked<()>) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         let inline = self.inline_secret(key);
         let path = self.optional(&file_key, |text| values::text(text).map(PathBuf::from));
@@ -117,11 +98,7 @@ impl Reader {
             return None;
         }
         let (text, from, source) = match (inline, path) {
-            (Some(text), _) => (
-                secret::printable(&text).map(|()| text),
-                self.place(key),
-                None,
-            ),
+            (Some(text), _) => (secret::printable(&text).map(|()| text), self.place(key), None),
             (None, Some(path)) => (secret::read(&path), self.place(&file_key), Some(path)),
             (None, None) => return None,
         };
@@ -138,11 +115,7 @@ impl Reader {
                 Some(SecretString::from(text))
             }
             Err(problem) => {
-                let subject = if source.is_some() {
-                    format!("{from}: the secret")
-                } else {
-                    from
-                };
+                let subject = if source.is_some() { format!("{from}: the secret") } else { from };
                 self.refuse(key, format!("{subject} {problem}"));
                 None
             }
@@ -161,30 +134,16 @@ impl Reader {
     }
 
     /// Reads `[api]` with the keys of an entry laid over it. `name` is how people are told which entry.
-    pub(super) fn within<T>(
-        &mut self,
-        name: &str,
-        entry: &Entry,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    pub(super) fn within<T>(&mut self, name: &str, entry: &Entry, read: impl FnOnce(&mut Self) -> T) -> T {
         let source = self.source(PROJECTS);
         let leaves: Vec<Leaf> = entry
             .iter()
-            .map(|(name, value)| Leaf {
-                key: format!("api.{name}"),
-                value: value.clone(),
-                source: source.clone(),
-            })
+            .map(|(name, value)| Leaf { key: format!("api.{name}"), value: value.clone(), source: source.clone() })
             .filter(|leaf| is_plain_name(&leaf.key))
             .collect();
         let own: BTreeSet<String> = leaves.iter().map(|leaf| leaf.key.clone()).collect();
-        let (tree, sources, refused) = (
-            self.tree.clone(),
-            self.sources.clone(),
-            self.refused.clone(),
-        );
-        self.sources
-            .extend(own.iter().map(|key| (key.clone(), source.clone())));
+        let (tree, sources, refused) = (self.tree.clone(), self.sources.clone(), self.refused.clone());
+        self.sources.extend(own.iter().map(|key| (key.clone(), source.clone())));
         self.tree = merge(self.tree.clone(), leaves.into_iter());
         self.entry = Some((name.to_owned(), own));
         let result = read(self);
@@ -195,9 +154,7 @@ impl Reader {
 
     /// Whether a layer above the defaults sets `key`.
     pub(super) fn is_chosen(&self, key: &str) -> bool {
-        self.sources
-            .get(key)
-            .is_some_and(|source| source != DEFAULT)
+        self.sources.get(key).is_some_and(|source| source != DEFAULT)
     }
 
     /// Whether none of these was refused.
@@ -224,11 +181,7 @@ impl Reader {
             (Some((entry, _)), Some(name)) => format!("projects.{entry}.{name}"),
             _ => key.to_owned(),
         };
-        self.put(Effective {
-            key,
-            value: value.to_owned(),
-            source: source.to_owned(),
-        });
+        self.put(Effective { key, value: value.to_owned(), source: source.to_owned() });
     }
 
     fn refuse(&mut self, key: &str, sentence: String) {
@@ -294,10 +247,7 @@ impl Reader {
     }
 
     fn source(&self, key: &str) -> String {
-        self.sources
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| DEFAULT.to_owned())
+        self.sources.get(key).cloned().unwrap_or_else(|| DEFAULT.to_owned())
     }
 }
 
@@ -305,9 +255,7 @@ impl Reader {
 fn merge(base: Config, leaves: impl Iterator<Item = Leaf>) -> Config {
     leaves
         .fold(Config::builder().add_source(base), |builder, leaf| {
-            builder
-                .set_override(&leaf.key, leaf.value)
-                .expect("only known keys get here, and these are plain paths")
+            builder.set_override(&leaf.key, leaf.value).expect("only known keys get here, and these are plain paths")
         })
         .build()
         .expect("values held in memory cannot fail to be read")
@@ -315,7 +263,5 @@ fn merge(base: Config, leaves: impl Iterator<Item = Leaf>) -> Config {
 
 /// Whether the config crate would take this for a path without indices; other names were reported already.
 fn is_plain_name(key: &str) -> bool {
-    key.bytes().all(|byte| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'_'
-    })
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'_')
 }

@@ -17,9 +17,7 @@ pub(super) fn read(path: &Path) -> Checked<String> {
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
         .map_err(|error| format!("cannot be read from {shown}: {error}"))?;
     if text.len() as u64 > LARGEST {
-        return Err(format!(
-            "in {shown} is too long for a secret: more than {LARGEST} bytes"
-        ));
+        return Err(format!("in {shown} is too long for a secret: more than {LARGEST} bytes"));
     }
     let mut text = String::from_utf8(text).map_err(|_| format!("in {shown} is not UTF-8 text"))?;
     if text.ends_with('\n') {
@@ -38,9 +36,7 @@ pub(super) fn printable(text: &str) -> Checked<()> {
         return Err("is empty".to_owned());
     }
     if text.chars().any(char::is_control) {
-        return Err(
-            "holds a control character, such as a line break: it must be one line".to_owned(),
-        );
+        return Err("holds a control character, such as a line break: it must be one line".to_owned());
     }
     Ok(())
 }
@@ -55,9 +51,7 @@ pub(super) fn api_key(text: &str) -> Checked<()> {
 
 /// Refuses what is not a URL of PostgreSQL's.
 pub(super) fn database_url(text: &str) -> Checked<()> {
-    let right = ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
+    let right = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
     match right && url::Url::parse(text).is_ok() {
         true => Ok(()),
         false => Err("is not a URL such as postgres://user:password@host:5432/database \

@@ -5,23 +5,18 @@ use std::collections::BTreeSet;
 use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
-    Api, Database, Dialect, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters,
-    Poll, Project, Quarantine, Settings, Shutdown,
+    Api, Database, Dialect, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll, Project,
+    Quarantine, Settings, Shutdown,
 };
 use super::values::{
-    address, base_url, boolean, bytes, choice, day, days, duration, log_level, project_id, rate,
-    seconds, text, whole,
+    address, base_url, boolean, bytes, choice, day, days, duration, log_level, project_id, rate, seconds, text, whole,
 };
 
 /// Reads everything; what is wrong is left with the reader.
 pub(super) fn settings(reader: &mut Reader) -> Settings {
     let entries = reader.entries();
     let listed = !entries.is_empty();
-    let projects = if listed {
-        listed_projects(reader, &entries)
-    } else {
-        vec![single_project(reader)]
-    };
+    let projects = if listed { listed_projects(reader, &entries) } else { vec![single_project(reader)] };
     let settings = Settings {
         projects,
         poll: Poll {
@@ -30,13 +25,8 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
             since: reader.optional("poll.since", day),
         },
         events: Events {
-            import: reader.value(
-                "events.import",
-                choice(&[
-                    ("each", ImportEvents::Each),
-                    ("summary", ImportEvents::Summary),
-                ]),
-            ),
+            import: reader
+                .value("events.import", choice(&[("each", ImportEvents::Each), ("summary", ImportEvents::Summary)])),
             include_userid: reader.value("events.include_userid", boolean),
         },
         limits: Limits {
@@ -46,32 +36,18 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
             page_items: reader.value("limits.page_items", whole(1, 10_000_000)),
             walk_pages: reader.value("limits.walk_pages", whole(1, 1_000_000_000)),
         },
-        quarantine: Quarantine {
-            retention: reader.value("quarantine.retention", duration),
-        },
+        quarantine: Quarantine { retention: reader.value("quarantine.retention", duration) },
         database: database(reader),
-        lease: Lease {
-            ttl: reader.value("lease.ttl", seconds),
-            holder: reader.optional("lease.holder", text),
-        },
-        http: Http {
-            enabled: reader.value("http.enabled", boolean),
-            listen: reader.value("http.listen", address),
-        },
+        lease: Lease { ttl: reader.value("lease.ttl", seconds), holder: reader.optional("lease.holder", text) },
+        http: Http { enabled: reader.value("http.enabled", boolean), listen: reader.value("http.listen", address) },
         log: Log {
             level: reader.value("log.level", log_level),
             format: reader.value(
                 "log.format",
-                choice(&[
-                    ("auto", LogFormat::Auto),
-                    ("text", LogFormat::Text),
-                    ("json", LogFormat::Json),
-                ]),
+                choice(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]),
             ),
         },
-        shutdown: Shutdown {
-            grace: reader.value("shutdown.grace", duration),
-        },
+        shutdown: Shutdown { grace: reader.value("shutdown.grace", duration) },
         effective: Vec::new(),
         listed,
     };
@@ -83,11 +59,7 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
 fn single_project(reader: &mut Reader) -> Project {
     let api = api(reader);
     let id = reader.value("api.project_id", project_id);
-    Project {
-        name: id.clone(),
-        id,
-        api,
-    }
+    Project { name: id.clone(), id, api }
 }
 
 fn listed_projects(reader: &mut Reader, entries: &[Entry]) -> Vec<Project> {
@@ -95,15 +67,9 @@ fn listed_projects(reader: &mut Reader, entries: &[Entry]) -> Vec<Project> {
         if !reader.is_chosen(key) {
             continue;
         }
-        let name = if key == "api.project_id" {
-            "id"
-        } else {
-            key.trim_start_matches("api.")
-        };
+        let name = if key == "api.project_id" { "id" } else { key.trim_start_matches("api.") };
         let place = reader.place(key);
-        reader.problem(format!(
-            "{place} belongs into a [[projects]] entry, as {name}, since there are such entries"
-        ));
+        reader.problem(format!("{place} belongs into a [[projects]] entry, as {name}, since there are such entries"));
     }
     let mut ids = BTreeSet::new();
     let mut projects = Vec::new();
@@ -111,18 +77,12 @@ fn listed_projects(reader: &mut Reader, entries: &[Entry]) -> Vec<Project> {
         let number = (index + 1).to_string();
         let given = entry.get("id").and_then(|id| id.clone().into_string().ok());
         // Until the id is known to be one, an entry goes by its number.
-        let label = given
-            .clone()
-            .filter(|id| project_id(id).is_ok())
-            .unwrap_or_else(|| number.clone());
+        let label = given.clone().filter(|id| project_id(id).is_ok()).unwrap_or_else(|| number.clone());
         if !entry.contains_key("id") {
-            reader.problem(format!(
-                "[[projects]] entry {number} has no id: 1 to 64 of a-z, 0-9, \"_\" and \"-\""
-            ));
+            reader.problem(format!("[[projects]] entry {number} has no id: 1 to 64 of a-z, 0-9, \"_\" and \"-\""));
         } else if !ids.insert(given) {
-            reader.problem(format!(
-                "[[projects]] entry {number} repeats the id \"{label}\": each project needs its own"
-            ));
+            reader
+                .problem(format!("[[projects]] entry {number} repeats the id \"{label}\": each project needs its own"));
         }
         projects.push(reader.within(&label, entry, |reader| {
             let id = reader.optional("api.id", project_id).unwrap_or_default();
@@ -130,11 +90,7 @@ fn listed_projects(reader: &mut Reader, entries: &[Entry]) -> Vec<Project> {
             if name.is_none() {
                 reader.correct("api.name", &id, "default");
             }
-            Project {
-                name: name.unwrap_or_else(|| id.clone()),
-                id,
-                api: api(reader),
-            }
+            Project { name: name.unwrap_or_else(|| id.clone()), id, api: api(reader) }
         }));
     }
     projects
@@ -144,14 +100,8 @@ fn api(reader: &mut Reader) -> Api {
     let api = Api {
         base_url: reader.value("api.base_url", base_url),
         key: reader.secret("api.key", secret::api_key),
-        dialect: reader.value(
-            "api.dialect",
-            choice(&[("idcheck", Dialect::Idcheck), ("v3", Dialect::V3)]),
-        ),
-        parameters: reader.value(
-            "api.parameters",
-            choice(&[("query", Parameters::Query), ("body", Parameters::Body)]),
-        ),
+        dialect: reader.value("api.dialect", choice(&[("idcheck", Dialect::Idcheck), ("v3", Dialect::V3)])),
+        parameters: reader.value("api.parameters", choice(&[("query", Parameters::Query), ("body", Parameters::Body)])),
         count: reader.value("api.count", whole(1, 2000)),
         connect_timeout: reader.value("api.connect_timeout", duration),
         read_timeout: reader.value("api.read_timeout", duration),
@@ -164,13 +114,8 @@ fn api(reader: &mut Reader) -> Api {
         backoff_max: reader.value("api.backoff_max", duration),
         retry_after_max: reader.value("api.retry_after_max", duration),
     };
-    if reader.are_sound(&["api.backoff_initial", "api.backoff_max"])
-        && api.backoff_initial > api.backoff_max
-    {
-        let (initial, max) = (
-            reader.place("api.backoff_initial"),
-            reader.place("api.backoff_max"),
-        );
+    if reader.are_sound(&["api.backoff_initial", "api.backoff_max"]) && api.backoff_initial > api.backoff_max {
+        let (initial, max) = (reader.place("api.backoff_initial"), reader.place("api.backoff_max"));
         reader.problem(format!("{initial} must not be longer than {max}"));
     }
     api
@@ -192,9 +137,7 @@ fn database(reader: &mut Reader) -> Database {
         (true, true) if !reader.are_sound(&["database.embedded"]) => {}
         (true, true) if reader.is_chosen("database.embedded") => {
             let embedded = reader.place("database.embedded");
-            reader.problem(format!(
-                "{embedded} is true although there is a database.url: keep one of the two"
-            ));
+            reader.problem(format!("{embedded} is true although there is a database.url: keep one of the two"));
         }
         (true, true) => {
             database.embedded = false;
@@ -223,13 +166,9 @@ fn between_sections(reader: &mut Reader, settings: &Settings) {
     }
     let page_items = reader.place("limits.page_items");
     for Project { id, api, .. } in &settings.projects {
-        if api.count as usize > settings.limits.page_items
-            && reader.are_sound(&["limits.page_items"])
-        {
+        if api.count as usize > settings.limits.page_items && reader.are_sound(&["limits.page_items"]) {
             let count = api.count;
-            reader.problem(format!(
-                "{page_items} must not be less than project \"{id}\" asks for per page, {count}"
-            ));
+            reader.problem(format!("{page_items} must not be less than project \"{id}\" asks for per page, {count}"));
         }
     }
 }

@@ -56,10 +56,7 @@ impl Settings {
 
     /// Refuses when a project has no API key. Loading does not, since `migrate` and others need none.
     pub fn require_keys(&self) -> Result<(), ConfigError> {
-        let missing = self
-            .projects
-            .iter()
-            .filter(|project| project.api.key.is_none());
+        let missing = self.projects.iter().filter(|project| project.api.key.is_none());
         let problems: Vec<String> = missing
             .map(|Project { id, .. }| match self.listed {
                 true => format!(
@@ -72,11 +69,7 @@ impl Settings {
                 ),
             })
             .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError { problems })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 }
 
@@ -242,11 +235,7 @@ impl Lease {
     pub fn holder_name(&self) -> String {
         self.holder.clone().unwrap_or_else(|| {
             let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
-            format!(
-                "{}:{}",
-                host.as_deref().unwrap_or("unknown-host"),
-                std::process::id()
-            )
+            format!("{}:{}", host.as_deref().unwrap_or("unknown-host"), std::process::id())
         })
     }
 }

@@ -16,17 +16,13 @@ const TEN_YEARS: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
 /// A length of time, above zero.
 pub(super) fn duration(text: &str) -> Checked<Duration> {
-    let bare = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if bare {
         let example = if text.len() <= 6 { text } else { "30" };
         return Err(format!("needs a unit: write {example}s for seconds"));
     }
-    let value = humantime::parse_duration(text).map_err(|_| {
-        "is not a length of time: write a number and a unit, such as 30s, 5m or 3d".to_owned()
-    })?;
+    let value = humantime::parse_duration(text)
+        .map_err(|_| "is not a length of time: write a number and a unit, such as 30s, 5m or 3d".to_owned())?;
     match value {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
         _ if value > TEN_YEARS => Err("must not be longer than 3650d".to_owned()),
@@ -36,13 +32,7 @@ pub(super) fn duration(text: &str) -> Checked<Duration> {
 
 /// A length of time of at least one second.
 pub(super) fn seconds(text: &str) -> Checked<Duration> {
-    duration(text).and_then(|value| {
-        if value < SECOND {
-            Err("must be at least 1s".to_owned())
-        } else {
-            Ok(value)
-        }
-    })
+    duration(text).and_then(|value| if value < SECOND { Err("must be at least 1s".to_owned()) } else { Ok(value) })
 }
 
 /// Whole days, at least one.
@@ -60,18 +50,12 @@ pub(super) fn bytes(text: &str) -> Checked<usize> {
         .iter()
         .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
         .unwrap_or((text, 1_usize));
-    let advice =
-        "is not a size: write a number of bytes, or one with KiB, MiB or GiB, such as 32MiB";
-    let value = number
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    value
-        .ok_or_else(|| advice.to_owned())
-        .and_then(|value| match value {
-            0 => Err("must be at least 1".to_owned()),
-            _ => Ok(value),
-        })
+    let advice = "is not a size: write a number of bytes, or one with KiB, MiB or GiB, such as 32MiB";
+    let value = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    value.ok_or_else(|| advice.to_owned()).and_then(|value| match value {
+        0 => Err("must be at least 1".to_owned()),
+        _ => Ok(value),
+    })
 }
 
 /// A whole number from `least` to `most`.
@@ -100,26 +84,16 @@ pub(super) fn boolean(text: &str) -> Checked<bool> {
 
 /// A day.
 pub(super) fn day(text: &str) -> Checked<NaiveDate> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d")
-        .map_err(|_| "is not a day: write it as 2024-01-31".to_owned())
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "is not a day: write it as 2024-01-31".to_owned())
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(
-    choices: &'static [(&'static str, T)],
-) -> impl Fn(&str) -> Checked<T> {
+pub(super) fn choice<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&str) -> Checked<T> {
     move |text| {
-        choices
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value)
-            .ok_or_else(|| {
-                let words: Vec<String> = choices
-                    .iter()
-                    .map(|(word, _)| format!("\"{word}\""))
-                    .collect();
-                format!("must be {}", words.join(" or "))
-            })
+        choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            format!("must be {}", words.join(" or "))
+        })
     }
 }
 
@@ -127,9 +101,7 @@ pub(super) fn choice<T: Copy>(
 pub(super) fn text(text: &str) -> Checked<String> {
     match text {
         "" => Err("must not be empty".to_owned()),
-        _ if text.chars().any(char::is_control) => {
-            Err("must not hold control characters".to_owned())
-        }
+        _ if text.chars().any(char::is_control) => Err("must not hold control characters".to_owned()),
         _ if text.len() > 4096 => Err("must not be longer than 4096 bytes".to_owned()),
         _ => Ok(text.to_owned()),
     }
@@ -137,9 +109,7 @@ pub(super) fn text(text: &str) -> Checked<String> {
 
 /// A project's id.
 pub(super) fn project_id(text: &str) -> Checked<String> {
-    let allowed = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-    };
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
     if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
         return Ok(text.to_owned());
     }
@@ -148,14 +118,13 @@ pub(super) fn project_id(text: &str) -> Checked<String> {
 
 /// An address and port.
 pub(super) fn address(text: &str) -> Checked<std::net::SocketAddr> {
-    text.parse()
-        .map_err(|_| "must be an address and a port, such as 127.0.0.1:9464".to_owned())
+    text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:9464".to_owned())
 }
 
 /// Where the vendor's API lives.
 pub(super) fn base_url(text: &str) -> Checked<Url> {
-    let mut url = Url::parse(text)
-        .map_err(|_| "is not a URL such as https://rest-api.argosidentity.com/v3".to_owned())?;
+    let mut url =
+        Url::parse(text).map_err(|_| "is not a URL such as https://rest-api.argosidentity.com/v3".to_owned())?;
     let this_machine = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -165,10 +134,9 @@ pub(super) fn base_url(text: &str) -> Checked<Url> {
     match url.scheme() {
         "https" => {}
         "http" if this_machine => {}
-        _ => return Err(
-            "must start with https:// (http:// only to this machine: the key would be readable)"
-                .to_owned(),
-        ),
+        _ => {
+            return Err("must start with https:// (http:// only to this machine: the key would be readable)".to_owned());
+        }
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a user name or password: the API takes only its key".to_owned());
@@ -185,9 +153,10 @@ pub(super) fn base_url(text: &str) -> Checked<Url> {
 /// that `inof` would silence the log without a complaint: refused.
 pub(super) fn log_level(text: &str) -> Checked<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let lone = text.split(',').map(str::trim).find(|part| {
-        !part.contains(['=', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
-    });
+    let lone = text
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains(['=', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part)));
     let advice = "write error, warn, info, debug or trace, or with parts, such as info,sqlx=warn";
     if lone.is_some() || EnvFilter::try_new(text).is_err() {
         return Err(format!("is not a log level: {advice}"));

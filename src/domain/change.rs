@@ -107,7 +107,11 @@ fn aml(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
     let risk = |state: &State| state.text(&["aml", "risk_level_summary"]).map(str::to_owned);
     let (risk_from, risk_to) = (before.and_then(risk), risk(after));
     if from != to {
-        drafts.push(Draft::new(EventType::AmlStatusChanged, "", json!({"from": from, "to": to, "risk_level": risk_to})));
+        drafts.push(Draft::new(
+            EventType::AmlStatusChanged,
+            "",
+            json!({"from": from, "to": to, "risk_level": risk_to}),
+        ));
     }
     let body = json!({"from": from, "to": to, "risk_level": risk_to, "matches": after.list(&["aml", "matches"]).len()});
     match (before.is_some_and(State::red_flag), after.red_flag()) {
@@ -190,7 +194,13 @@ fn pick(object: Option<&Value>, names: &[&str]) -> Value {
     Value::Object(kept.collect())
 }
 
-fn keyed_draft(kind: EventType, key: &Key, from: Option<&Value>, to: Option<&Value>, codes: fn(&Value) -> Value) -> Draft {
+fn keyed_draft(
+    kind: EventType,
+    key: &Key,
+    from: Option<&Value>,
+    to: Option<&Value>,
+    codes: fn(&Value) -> Value,
+) -> Draft {
     let body = json!({"from": from.map(codes), "to": to.map(codes)});
     Draft { place: key.1, ..Draft::new(kind, &key.0, body) }
 }

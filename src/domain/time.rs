@@ -62,7 +62,9 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(format).as_deref(), Some(expected), "{text}");
         }
-        for text in ["YYYY-MM-DD-HH-MM-SS-ZZZ", "", "N/A", "1999-11-31", "+262142-01-01T00:00:00Z", "김2022-04-07-00-30-35"] {
+        for text in
+            ["YYYY-MM-DD-HH-MM-SS-ZZZ", "", "N/A", "1999-11-31", "+262142-01-01T00:00:00Z", "김2022-04-07-00-30-35"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

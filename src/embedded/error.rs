@@ -131,9 +131,7 @@ pub enum EmbeddedError {
     },
 
     /// `initdb` failed.
-    #[error(
-        "initdb ended with {status}, so there is no database yet; nothing half-made is left. It said:\n{output}"
-    )]
+    #[error("initdb ended with {status}, so there is no database yet; nothing half-made is left. It said:\n{output}")]
     Initdb {
         /// How it ended.
         status: ExitStatus,
@@ -195,9 +193,7 @@ pub enum EmbeddedError {
     },
 
     /// The private database refused a statement of ours.
-    #[error(
-        "cannot {doing} in the private database. It runs, so the cause below says what to repair"
-    )]
+    #[error("cannot {doing} in the private database. It runs, so the cause below says what to repair")]
     Database {
         /// What we were about to do.
         doing: &'static str,
@@ -209,16 +205,9 @@ pub enum EmbeddedError {
 
 impl EmbeddedError {
     /// For `map_err`: `doing` reads on after "cannot".
-    pub(super) fn io(
-        doing: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 
     /// For `map_err`: `doing` reads on after "cannot".

@@ -2,9 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
-};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -22,8 +20,7 @@ const LOCK: &str = "argos-sync.lock";
 const SOCKET_PATH_LIMIT: usize = 100;
 
 /// Passes if the server's user can enter each of the arguments, else prints the first one it cannot.
-const CAN_ENTER: &str =
-    r#"for dir; do (cd -- "$dir") 2>/dev/null || { printf %s "$dir"; exit 1; }; done"#;
+const CAN_ENTER: &str = r#"for dir; do (cd -- "$dir") 2>/dev/null || { printf %s "$dir"; exit 1; }; done"#;
 
 /// An opened data directory.
 ///
@@ -56,22 +53,14 @@ impl Home {
         let (dir, missing) = resolve(data_dir)?;
         let owner = match missing.last() {
             Some(_) => None,
-            None => Some(
-                dir.metadata()
-                    .map_err(EmbeddedError::io("look at", &dir))?
-                    .uid(),
-            ),
+            None => Some(dir.metadata().map_err(EmbeddedError::io("look at", &dir))?.uid()),
         };
         let account = Account::choose(owner.map(Uid::from_raw))?;
         if let Some(owner) = owner.map(Uid::from_raw)
             && !account.switch
             && owner != account.uid
         {
-            return Err(EmbeddedError::WrongOwner {
-                dir,
-                owner: name_of(owner),
-                us: account.name,
-            });
+            return Err(EmbeddedError::WrongOwner { dir, owner: name_of(owner), us: account.name });
         }
         if missing.is_empty() {
             let mut entries = dir.read_dir().map_err(EmbeddedError::io("read", &dir))?;
@@ -107,12 +96,7 @@ impl Home {
     /// alone) and without our environment, which may hold secrets or `PG*` variables that would change the server.
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command
-            .env_clear()
-            .env("LC_ALL", "C")
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::null());
+        command.env_clear().env("LC_ALL", "C").current_dir("/").process_group(0).stdin(Stdio::null());
         for name in ["PATH", "LD_LIBRARY_PATH"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -120,9 +104,7 @@ impl Home {
         }
         if self.account.switch {
             // Setting the user as root also drops root's supplementary groups.
-            command
-                .uid(self.account.uid.as_raw())
-                .gid(self.account.gid.as_raw());
+            command.uid(self.account.uid.as_raw()).gid(self.account.gid.as_raw());
         }
         command
     }
@@ -130,10 +112,7 @@ impl Home {
     /// Takes the lock that makes us the owner of the server; `None` if another process (or part of this one) holds it.
     pub(super) fn try_own(&self) -> Result<Option<Flock<File>>, EmbeddedError> {
         let path = self.dir.join(LOCK);
-        let lock = self.open_file(
-            &path,
-            OpenOptions::new().read(true).write(true).create(true),
-        )?;
+        let lock = self.open_file(&path, OpenOptions::new().read(true).write(true).create(true))?;
         match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -143,16 +122,9 @@ impl Home {
 
     /// Opens (or makes) a file in a directory of the server's user. That user could have put a link there, and root
     /// must not follow it.
-    pub(super) fn open_file(
-        &self,
-        path: &Path,
-        options: &mut OpenOptions,
-    ) -> Result<File, EmbeddedError> {
+    pub(super) fn open_file(&self, path: &Path, options: &mut OpenOptions) -> Result<File, EmbeddedError> {
         let mut open = || {
-            let file = options
-                .mode(0o600)
-                .custom_flags(OFlag::O_NOFOLLOW.bits())
-                .open(path)?;
+            let file = options.mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
             self.give(&file)?;
             Ok(file)
         };
@@ -169,9 +141,7 @@ impl Home {
     }
 
     fn give(&self, file: &File) -> std::io::Result<()> {
-        let Account {
-            uid, gid, switch, ..
-        } = &self.account;
+        let Account { uid, gid, switch, .. } = &self.account;
         if *switch && file.metadata()?.uid() != uid.as_raw() {
             fchown(file, Some(uid.as_raw()), Some(gid.as_raw()))?;
         }
@@ -183,16 +153,9 @@ impl Home {
         let path = self.pgdata().join("PG_VERSION");
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let unreadable = || {
-                    std::io::Error::new(
-                        ErrorKind::InvalidData,
-                        format!("it holds {text:?}, not a version"),
-                    )
-                };
-                let major = text
-                    .trim()
-                    .parse()
-                    .map_err(|_| EmbeddedError::io("understand", &path)(unreadable()))?;
+                let unreadable =
+                    || std::io::Error::new(ErrorKind::InvalidData, format!("it holds {text:?}, not a version"));
+                let major = text.trim().parse().map_err(|_| EmbeddedError::io("understand", &path)(unreadable()))?;
                 Ok(Some(major))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -227,9 +190,7 @@ impl Home {
             }
             _ => {}
         }
-        let meta = dir
-            .symlink_metadata()
-            .map_err(EmbeddedError::io("look at", dir))?;
+        let meta = dir.symlink_metadata().map_err(EmbeddedError::io("look at", dir))?;
         let (uid, gid) = (self.account.uid.as_raw(), self.account.gid.as_raw());
         let ours = meta.uid() == uid || meta.uid() == geteuid().as_raw();
         if !meta.is_dir() || !ours || meta.mode() & 0o077 != 0 {
@@ -245,19 +206,12 @@ impl Home {
         if !self.account.switch {
             return Ok(());
         }
-        let mut way: Vec<&Path> = self
-            .dir
-            .ancestors()
-            .skip(1)
-            .filter(|dir| !missing.iter().any(|made| made == dir))
-            .collect();
+        let mut way: Vec<&Path> =
+            self.dir.ancestors().skip(1).filter(|dir| !missing.iter().any(|made| made == dir)).collect();
         way.reverse();
         let mut sh = self.command("/bin/sh");
         sh.args(["-c", CAN_ENTER, "argos-sync"]).args(way);
-        let output = sh
-            .output()
-            .await
-            .map_err(|source| self.spawn_error("/bin/sh", source))?;
+        let output = sh.output().await.map_err(|source| self.spawn_error("/bin/sh", source))?;
         if output.status.success() {
             return Ok(());
         }
@@ -268,16 +222,8 @@ impl Home {
         })
     }
 
-    pub(super) fn spawn_error(
-        &self,
-        program: impl Into<PathBuf>,
-        source: std::io::Error,
-    ) -> EmbeddedError {
-        EmbeddedError::Spawn {
-            program: program.into(),
-            user: self.account.name.clone(),
-            source,
-        }
+    pub(super) fn spawn_error(&self, program: impl Into<PathBuf>, source: std::io::Error) -> EmbeddedError {
+        EmbeddedError::Spawn { program: program.into(), user: self.account.name.clone(), source }
     }
 
     fn make(&self, missing: &[PathBuf]) -> Result<(), EmbeddedError> {
@@ -292,16 +238,12 @@ impl Home {
             // Those on the way stay root's; the server's user only passes through.
             if self.account.switch && *dir != self.dir {
                 let passage = Permissions::from_mode(0o711);
-                std::fs::set_permissions(dir, passage)
-                    .map_err(EmbeddedError::io("open the way through", dir))?;
+                std::fs::set_permissions(dir, passage).map_err(EmbeddedError::io("open the way through", dir))?;
             }
         }
         let own = || {
             let flags = (OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY).bits();
-            let dir = OpenOptions::new()
-                .read(true)
-                .custom_flags(flags)
-                .open(&self.dir)?;
+            let dir = OpenOptions::new().read(true).custom_flags(flags).open(&self.dir)?;
             self.give(&dir)?;
             dir.set_permissions(Permissions::from_mode(0o700))
         };
@@ -319,21 +261,15 @@ impl Account {
         } else if let Some(owner) = owner.filter(|owner| !owner.is_root()) {
             (User::from_uid(owner), owner)
         } else {
-            let user = ["postgres", "nobody"]
-                .iter()
-                .find_map(|name| User::from_name(name).ok().flatten());
-            let user = user
-                .filter(|user| !user.uid.is_root())
-                .ok_or(EmbeddedError::NoServerUser)?;
+            let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+            let user = user.filter(|user| !user.uid.is_root()).ok_or(EmbeddedError::NoServerUser)?;
             let uid = user.uid;
             (Ok(Some(user)), uid)
         };
         let user = user.ok().flatten();
         Ok(Self {
             uid,
-            gid: user
-                .as_ref()
-                .map_or(Gid::from_raw(uid.as_raw()), |user| user.gid),
+            gid: user.as_ref().map_or(Gid::from_raw(uid.as_raw()), |user| user.gid),
             name: user.map_or_else(|| uid.to_string(), |user| user.name),
             switch: us.is_root(),
         })
@@ -341,10 +277,7 @@ impl Account {
 }
 
 fn name_of(uid: Uid) -> String {
-    User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name)
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The absolute path without links, and the part of it that does not exist yet, outermost first.
@@ -354,9 +287,7 @@ fn resolve(data_dir: &Path) -> Result<(PathBuf, Vec<PathBuf>), EmbeddedError> {
         match existing.canonicalize() {
             Ok(real) => {
                 let mut dir = real;
-                let rest = path
-                    .strip_prefix(existing)
-                    .expect("an ancestor is a prefix");
+                let rest = path.strip_prefix(existing).expect("an ancestor is a prefix");
                 let missing = rest.components().map(|component| {
                     dir.push(component);
                     dir.clone()
@@ -368,28 +299,14 @@ fn resolve(data_dir: &Path) -> Result<(PathBuf, Vec<PathBuf>), EmbeddedError> {
             Err(error) => return Err(EmbeddedError::io("find", existing)(error)),
         }
     }
-    Err(EmbeddedError::io("find", data_dir)(
-        ErrorKind::NotFound.into(),
-    ))
+    Err(EmbeddedError::io("find", data_dir)(ErrorKind::NotFound.into()))
 }
 
 /// Where a cluster of this name lives unless a setting says otherwise: `/var/lib/argos-sync/<name>` for root, else
 /// `$XDG_STATE_HOME/argos-sync/<name>`, which is usually `~/.local/state/argos-sync/<name>`.
 pub fn default_data_dir(name: &str) -> PathBuf {
-    let xdg = || {
-        std::env::var_os("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .filter(|dir| dir.is_absolute())
-    };
-    let home = || {
-        std::env::home_dir()
-            .filter(|dir| dir.is_absolute())
-            .map(|home| home.join(".local/state"))
-    };
-    let state = if geteuid().is_root() {
-        "/var/lib".into()
-    } else {
-        xdg().or_else(home).unwrap_or("/var/tmp".into())
-    };
+    let xdg = || std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let home = || std::env::home_dir().filter(|dir| dir.is_absolute()).map(|home| home.join(".local/state"));
+    let state = if geteuid().is_root() { "/var/lib".into() } else { xdg().or_else(home).unwrap_or("/var/tmp".into()) };
     state.join("argos-sync").join(name)
 }

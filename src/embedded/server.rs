@@ -77,17 +77,14 @@ const TAIL_LINES: usize = 20;
 pub(super) async fn initdb(home: &Home, programs: &Programs) -> Result<(), EmbeddedError> {
     clear_killed_initdbs(home);
     // A name of its own: an initdb whose argos-sync was killed may still be writing.
-    let staging = home
-        .dir()
-        .join(format!("initdb-{}", uuid::Uuid::new_v4().simple()));
+    let staging = home.dir().join(format!("initdb-{}", uuid::Uuid::new_v4().simple()));
     home.make_dir(&staging)?;
     let made = fill(home, programs, &staging).await;
     if made.is_err() {
         let _ = std::fs::remove_dir_all(&staging);
         return made;
     }
-    std::fs::rename(&staging, home.pgdata())
-        .map_err(EmbeddedError::io("move the new cluster to", home.pgdata()))?;
+    std::fs::rename(&staging, home.pgdata()).map_err(EmbeddedError::io("move the new cluster to", home.pgdata()))?;
     let sync = || File::open(home.dir())?.sync_all();
     sync().map_err(EmbeddedError::io("write", home.dir()))
 }
@@ -99,16 +96,11 @@ async fn fill(home: &Home, programs: &Programs, staging: &Path) -> Result<(), Em
     }
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        return Err(EmbeddedError::Initdb {
-            status: output.status,
-            output: last_lines(&said),
-        });
+        return Err(EmbeddedError::Initdb { status: output.status, output: last_lines(&said) });
     }
     let conf = staging.join("postgresql.conf");
     let mut file = home.open_file(&conf, OpenOptions::new().append(true))?;
-    let written = file
-        .write_all(PREFERENCES.as_bytes())
-        .and_then(|()| file.sync_all());
+    let written = file.write_all(PREFERENCES.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(EmbeddedError::io("write", conf))
 }
 
@@ -120,24 +112,10 @@ async fn run_initdb(
 ) -> Result<std::process::Output, EmbeddedError> {
     let program = programs.dir().join("initdb");
     let mut command = home.command(&program);
-    command.arg("--pgdata").arg(staging).args([
-        "--username=argos",
-        "--encoding=UTF8",
-        "--data-checksums",
-    ]);
+    command.arg("--pgdata").arg(staging).args(["--username=argos", "--encoding=UTF8", "--data-checksums"]);
     // Whoever can enter the socket's directory is trusted: it is 0700.
-    command
-        .args([
-            "--auth-local=trust",
-            "--auth-host=reject",
-            "--no-instructions",
-        ])
-        .arg(format!("--locale={locale}"));
-    command
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| home.spawn_error(program, source))
+    command.args(["--auth-local=trust", "--auth-host=reject", "--no-instructions"]).arg(format!("--locale={locale}"));
+    command.kill_on_drop(true).output().await.map_err(|source| home.spawn_error(program, source))
 }
 
 fn clear_killed_initdbs(home: &Home) {
@@ -168,20 +146,11 @@ struct Guard {
 
 impl Server {
     /// Starts the server; it may not answer yet.
-    pub(super) fn launch(
-        home: &Home,
-        programs: &Programs,
-        socket_dir: &Path,
-    ) -> Result<Self, EmbeddedError> {
+    pub(super) fn launch(home: &Home, programs: &Programs, socket_dir: &Path) -> Result<Self, EmbeddedError> {
         // Made before the server's shell needs it; both only ever append.
-        let mut log = home.open_file(
-            &home.log(),
-            OpenOptions::new().read(true).append(true).create(true),
-        )?;
+        let mut log = home.open_file(&home.log(), OpenOptions::new().read(true).append(true).create(true))?;
         let shorten = |log: &mut File| cut(log).and_then(|()| log.metadata());
-        let log_start = shorten(&mut log)
-            .map_err(EmbeddedError::io("shorten", home.log()))?
-            .len();
+        let log_start = shorten(&mut log).map_err(EmbeddedError::io("shorten", home.log()))?.len();
         let sh = Path::new("/bin/sh");
         let pipe = || {
             let (reader, writer) = std::io::pipe()?;
@@ -191,39 +160,18 @@ impl Server {
         let (reader, writer, second) = pipe().map_err(|source| home.spawn_error(sh, source))?;
 
         let mut guard = home.command(sh);
-        guard
-            .args(["-c", GUARD, "argos-sync-guard"])
-            .arg(home.dir())
-            .arg(socket_dir)
-            .stdin(reader);
-        let guard = Guard {
-            pipe: writer,
-            child: spawn_quietly(guard, home)?,
-        };
+        guard.args(["-c", GUARD, "argos-sync-guard"]).arg(home.dir()).arg(socket_dir).stdin(reader);
+        let guard = Guard { pipe: writer, child: spawn_quietly(guard, home)? };
 
         let mut server = home.command(sh);
-        server
-            .args(["-c", LAUNCH, "argos-sync"])
-            .arg(home.log())
-            .arg(programs.dir().join("postgres"));
-        server
-            .arg("-D")
-            .arg(home.pgdata())
-            .arg("-k")
-            .arg(socket_dir);
+        server.args(["-c", LAUNCH, "argos-sync"]).arg(home.log()).arg(programs.dir().join("postgres"));
+        server.arg("-D").arg(home.pgdata()).arg("-k").arg(socket_dir);
         for setting in SETTINGS {
             server.args(["-c", setting]);
         }
         server.stdout(second).stderr(Stdio::null());
-        let child = server
-            .spawn()
-            .map_err(|source| home.spawn_error(sh, source))?;
-        Ok(Self {
-            guard,
-            child,
-            log_keeper: keep_short(log, home.log()),
-            log_start,
-        })
+        let child = server.spawn().map_err(|source| home.spawn_error(sh, source))?;
+        Ok(Self { guard, child, log_keeper: keep_short(log, home.log()), log_start })
     }
 
     /// How the server ended, if it did.
@@ -241,18 +189,11 @@ impl Server {
     /// The last lines this server wrote to its log.
     pub(super) fn log_tail(&self, home: &Home) -> String {
         let read = || {
-            let mut file = home
-                .open_file(&home.log(), OpenOptions::new().read(true))
-                .ok()?;
+            let mut file = home.open_file(&home.log(), OpenOptions::new().read(true)).ok()?;
             let end = file.metadata().ok()?.len();
             // Cut meanwhile, it is shorter than it was, and all of it is this server's.
-            let start = if end < self.log_start {
-                0
-            } else {
-                self.log_start
-            };
-            file.seek(SeekFrom::Start(start.max(end.saturating_sub(8 << 10))))
-                .ok()?;
+            let start = if end < self.log_start { 0 } else { self.log_start };
+            file.seek(SeekFrom::Start(start.max(end.saturating_sub(8 << 10)))).ok()?;
             let mut text = Vec::new();
             file.read_to_end(&mut text).ok()?;
             Some(text)
@@ -262,11 +203,7 @@ impl Server {
 
     /// Fast shutdown, a hard one after 20 s, and the guard's end.
     pub(super) async fn stop(mut self) -> std::io::Result<()> {
-        for (signal, patience) in [
-            (Signal::SIGINT, 20),
-            (Signal::SIGQUIT, 20),
-            (Signal::SIGKILL, 5),
-        ] {
+        for (signal, patience) in [(Signal::SIGINT, 20), (Signal::SIGQUIT, 20), (Signal::SIGKILL, 5)] {
             // `None` once the child was waited for; its id may then belong to somebody else.
             if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
                 let _ = kill(Pid::from_raw(pid), signal);
@@ -297,9 +234,7 @@ impl Guard {
 
 fn spawn_quietly(mut command: Command, home: &Home) -> Result<Child, EmbeddedError> {
     let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
-        .spawn()
-        .map_err(|source| home.spawn_error("/bin/sh", source))
+    command.spawn().map_err(|source| home.spawn_error("/bin/sh", source))
 }
 
 /// The server appends to one file for as long as it runs, and we run as long as the server does: so we keep it short.
@@ -322,10 +257,7 @@ fn cut(file: &mut File) -> std::io::Result<()> {
         let mut kept = Vec::new();
         file.seek(SeekFrom::Start(length - LOG_KEPT.min(length)))?;
         file.read_to_end(&mut kept)?;
-        let line = kept
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let line = kept.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         file.set_len(0)?;
         file.write_all(&kept[line..])?;
     }
@@ -335,11 +267,7 @@ fn cut(file: &mut File) -> std::io::Result<()> {
 fn last_lines(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.trim().lines().collect();
-    if lines.is_empty() {
-        "(nothing)".into()
-    } else {
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-    }
+    if lines.is_empty() { "(nothing)".into() } else { lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n") }
 }
 
 /// True if a server process is there that is not our child, be it serving, starting or stopping: one that is being
@@ -351,18 +279,8 @@ pub(super) fn is_running(home: &Home) -> bool {
 /// The process id and the socket directory in postmaster.pid.
 pub(super) fn postmaster_pid(home: &Home) -> Option<(Pid, Option<String>)> {
     let text = std::fs::read_to_string(home.pgdata().join("postmaster.pid")).ok()?;
-    let pid = text
-        .lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 0)?;
-    let socket_dir = text
-        .lines()
-        .nth(4)
-        .map(str::trim)
-        .filter(|dir| dir.starts_with('/'));
+    let pid = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)?;
+    let socket_dir = text.lines().nth(4).map(str::trim).filter(|dir| dir.starts_with('/'));
     Some((Pid::from_raw(pid), socket_dir.map(str::to_owned)))
 }
 
@@ -372,15 +290,10 @@ fn is_postgres_on(pid: Pid, pgdata: &Path) -> bool {
     if matches!(kill(pid, None), Err(nix::errno::Errno::ESRCH)) {
         return false;
     }
-    let command_line = std::fs::read(format!("/proc/{pid}/cmdline"))
-        .ok()
-        .or_else(|| {
-            let ps = std::process::Command::new("ps")
-                .args(["-o", "args=", "-ww", "-p"])
-                .arg(pid.to_string())
-                .output();
-            ps.ok().map(|output| output.stdout)
-        });
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).ok().or_else(|| {
+        let ps = std::process::Command::new("ps").args(["-o", "args=", "-ww", "-p"]).arg(pid.to_string()).output();
+        ps.ok().map(|output| output.stdout)
+    });
     let pgdata = pgdata.as_os_str().as_encoded_bytes();
     command_line.is_some_and(|line| line.windows(pgdata.len()).any(|part| part == pgdata))
 }
@@ -389,8 +302,7 @@ fn is_postgres_on(pid: Pid, pgdata: &Path) -> bool {
 /// PostgreSQL refuse to start. With our own id in it, PostgreSQL knows that it is stale (its parent cannot be the old
 /// server) and still checks that no process of the old server holds its shared memory.
 pub(super) fn disown_stale_lock(home: &Home) -> Result<(), EmbeddedError> {
-    let stale =
-        |(pid, _): &(Pid, _)| kill(*pid, None).is_ok() && !is_postgres_on(*pid, &home.pgdata());
+    let stale = |(pid, _): &(Pid, _)| kill(*pid, None).is_ok() && !is_postgres_on(*pid, &home.pgdata());
     if !postmaster_pid(home).as_ref().is_some_and(stale) {
         return Ok(());
     }

@@ -40,30 +40,17 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn json(status: u16, body: impl Into<String>) -> Self {
         let (body, ending) = (body.into(), Ending::Whole);
-        Self {
-            status,
-            content_type: "application/json",
-            retry_after: None,
-            body,
-            ending,
-            items: 0,
-        }
+        Self { status, content_type: "application/json", retry_after: None, body, ending, items: 0 }
     }
 
     /// An error as the gateway in front of the vendor words it.
     pub(super) fn gateway(status: u16, message: &str) -> Self {
-        Self::json(
-            status,
-            serde_json::json!({ "message": message }).to_string(),
-        )
+        Self::json(status, serde_json::json!({ "message": message }).to_string())
     }
 
     pub(super) fn html(status: u16) -> Self {
         let body = "<html><head><title>Service</title></head><body><h1>We will be back soon</h1></body></html>";
-        Self {
-            content_type: "text/html",
-            ..Self::json(status, body)
-        }
+        Self { content_type: "text/html", ..Self::json(status, body) }
     }
 
     /// The response. Waits here for ever, or until the simulator stops, if the answer is stalled.
@@ -84,13 +71,7 @@ impl Answer {
                 } else {
                     text.truncate(length / 2);
                 }
-                Body::from_stream(ReaderStream::new(Broken {
-                    text,
-                    sent: 0,
-                    flushed: false,
-                    endless,
-                    stop,
-                }))
+                Body::from_stream(ReaderStream::new(Broken { text, sent: 0, flushed: false, endless, stop }))
             }
             Ending::Stalled => {
                 stop.cancelled().await;
@@ -98,20 +79,13 @@ impl Answer {
             }
         };
         let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(self.content_type),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if self.ending == Ending::Reset {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let texts = [
-            (header::DATE, Some(date)),
-            (header::RETRY_AFTER, self.retry_after.as_deref()),
-        ];
+        let texts = [(header::DATE, Some(date)), (header::RETRY_AFTER, self.retry_after.as_deref())];
         for (name, text) in texts {
             if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
                 headers.insert(name, value);

@@ -25,62 +25,33 @@ pub(super) fn attempt(
     // Barcode, glare and the like fail at step 1; the face at step 2.
     let at_step2 = passed || retry_code == "face_compare_fail";
     put(&format!("step1Time{ordinal}"), at.into());
-    put(
-        "ocrResult",
-        if passed || at_step2 {
-            "success"
-        } else {
-            "fail"
-        }
-        .into(),
-    );
+    put("ocrResult", if passed || at_step2 { "success" } else { "fail" }.into());
     if matches!(person.country, "USA" | "CAN" | "MEX") && person.id_type == "drivers_license" {
         put(
             "idBarcodeResult",
-            if retry_code == "barcode_protocol_fail" && !passed {
-                "fail"
-            } else {
-                "success"
-            }
-            .into(),
+            if retry_code == "barcode_protocol_fail" && !passed { "fail" } else { "success" }.into(),
         );
     }
     if at_step2 {
         put(&format!("step2Time{ordinal}"), at.into());
-        let face = if passed {
-            rng.between(850, 1_000)
-        } else {
-            rng.between(200, 849)
-        };
+        let face = if passed { rng.between(850, 1_000) } else { rng.between(200, 849) };
         put("faceSimilarityScore", score(rng, face));
         let alive = rng.between(500, 1_000);
         put("livenessScore", score(rng, alive));
         if rng.chance(40) {
             let (score, probability, quality) = (rng.unit() * 100.0, rng.unit(), rng.unit());
-            put(
-                "liveness",
-                json!({"score": score, "probability": probability, "quality": quality}),
-            );
+            put("liveness", json!({"score": score, "probability": probability, "quality": quality}));
         }
-        put(
-            "selfieImage",
-            link(id, &format!("selfie{}", place + 1)).into(),
-        );
+        put("selfieImage", link(id, &format!("selfie{}", place + 1)).into());
         put(
             "verificationParams",
             json!({"fullName": person.full_name, "idType": person.id_type, "issueDate": person.issue_date,
                    "identityNumber": person.identity_number}),
         );
-        put(
-            "verificationResult",
-            if passed { "success" } else { "fail" }.into(),
-        );
+        put("verificationResult", if passed { "success" } else { "fail" }.into());
         if rng.chance(30) {
             let nationality = person.country;
-            put(
-                "verification",
-                json!({"checked": ["name", "number"], "country": nationality, "ok": passed}),
-            );
+            put("verification", json!({"checked": ["name", "number"], "country": nationality, "ok": passed}));
         }
     }
     if !passed {

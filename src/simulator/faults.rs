@@ -87,14 +87,8 @@ pub struct Faults {
 impl Faults {
     /// Reads one fault, or several separated by commas. An empty text is none.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rules = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(rule);
-        Ok(Self {
-            rules: rules.collect::<Result<_, _>>()?,
-        })
+        let rules = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(rule);
+        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
     /// These faults and those of `other`.
@@ -120,39 +114,22 @@ fn rule(text: &str) -> Result<Rule, String> {
     let (name, rest) = text.split_at(text.find(['=', '@']).unwrap_or(text.len()));
     let Some((fault, _, wants_value)) = ALL.iter().find(|(_, known, _)| *known == name) else {
         let names: Vec<_> = ALL.iter().map(|(_, name, _)| *name).collect();
-        return Err(format!(
-            "no fault is called '{name}'; known are {}",
-            names.join(", ")
-        ));
+        return Err(format!("no fault is called '{name}'; known are {}", names.join(", ")));
     };
     let (value, after) = match rest.strip_prefix('=') {
-        Some(rest) => rest
-            .split_once('@')
-            .map_or((Some(rest), None), |(value, after)| {
-                (Some(value), Some(after))
-            }),
+        Some(rest) => rest.split_once('@').map_or((Some(rest), None), |(value, after)| (Some(value), Some(after))),
         None => (None, rest.strip_prefix('@')),
     };
     if !wants_value {
         if value.is_some() && after.is_some() {
-            return Err(format!(
-                "'{text}' names two amounts; write {name}=3 or {name}=0.1"
-            ));
+            return Err(format!("'{text}' names two amounts; write {name}=3 or {name}=0.1"));
         }
-        return Ok(Rule {
-            fault: *fault,
-            argument: 0,
-            amount: amount(value.or(after))?,
-        });
+        return Ok(Rule { fault: *fault, argument: 0, amount: amount(value.or(after))? });
     }
     let argument = value
         .and_then(|value| value.parse().ok())
         .ok_or_else(|| format!("'{text}' needs a whole number, as in {name}=200"))?;
-    Ok(Rule {
-        fault: *fault,
-        argument,
-        amount: amount(after)?,
-    })
+    Ok(Rule { fault: *fault, argument, amount: amount(after)? })
 }
 
 fn amount(text: Option<&str>) -> Result<Amount, String> {
@@ -164,9 +141,7 @@ fn amount(text: Option<&str>) -> Result<Amount, String> {
     }
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(Amount::Share(share)),
-        _ => Err(format!(
-            "'{text}' is no amount: write a count like 3 or a share like 0.1"
-        )),
+        _ => Err(format!("'{text}' is no amount: write a count like 3 or a share like 0.1")),
     }
 }
 
@@ -178,10 +153,7 @@ pub(super) struct Mischief {
 
 impl Mischief {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
-        Self {
-            rules: faults.rules,
-            seed,
-        }
+        Self { rules: faults.rules, seed }
     }
 
     /// Whether `fault` could happen at all.
@@ -192,12 +164,7 @@ impl Mischief {
     /// Whether `fault` happens to this request; its value if so. Ask only where it could do something, because a
     /// count goes down when the answer is yes.
     pub(super) fn happens(&mut self, fault: Fault, request: u64) -> Option<i64> {
-        for (place, rule) in self
-            .rules
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, rule)| rule.fault == fault)
-        {
+        for (place, rule) in self.rules.iter_mut().enumerate().filter(|(_, rule)| rule.fault == fault) {
             let now = match &mut rule.amount {
                 Amount::Always => true,
                 Amount::Next(0) => false,
@@ -205,9 +172,7 @@ impl Mischief {
                     *left -= 1;
                     true
                 }
-                Amount::Share(share) => {
-                    Rng::of(self.seed ^ place as u64, request, "fault").unit() < *share
-                }
+                Amount::Share(share) => Rng::of(self.seed ^ place as u64, request, "fault").unit() < *share,
             };
             if now {
                 return Some(rule.argument);
@@ -223,29 +188,19 @@ mod tests {
 
     #[test]
     fn counts_shares_and_values() {
-        let faults = Faults::parse("status-500=2, slow=50@1")
-            .unwrap()
-            .and(Faults::parse("reset=0.5").unwrap());
+        let faults = Faults::parse("status-500=2, slow=50@1").unwrap().and(Faults::parse("reset=0.5").unwrap());
         let mut mischief = Mischief::new(faults, 1);
-        let hits: Vec<_> = (0..4)
-            .filter(|n| mischief.happens(Fault::Status500, *n).is_some())
-            .collect();
+        let hits: Vec<_> = (0..4).filter(|n| mischief.happens(Fault::Status500, *n).is_some()).collect();
         assert_eq!(hits, [0, 1]);
         assert_eq!(mischief.happens(Fault::Slow, 9), Some(50));
         assert_eq!(mischief.happens(Fault::Slow, 10), None);
-        let resets = (0..1000)
-            .filter(|n| mischief.happens(Fault::Reset, *n).is_some())
-            .count();
+        let resets = (0..1000).filter(|n| mischief.happens(Fault::Reset, *n).is_some()).count();
         assert!((400..600).contains(&resets), "{resets}");
     }
 
     #[test]
     fn mistakes_are_explained() {
-        assert!(
-            Faults::parse("statis-500")
-                .unwrap_err()
-                .contains("status-500")
-        );
+        assert!(Faults::parse("statis-500").unwrap_err().contains("status-500"));
         assert!(Faults::parse("slow").unwrap_err().contains("slow=200"));
         assert!(Faults::parse("reset=7.5").is_err());
         assert!(Faults::parse("").unwrap().is_empty());

@@ -25,14 +25,7 @@ pub(super) fn link(id: &str, kind: &str) -> String {
 }
 
 /// Submission `n`, born at active time `birth`, as it is at active time `now`.
-pub(super) fn item(
-    seed: u64,
-    n: u64,
-    life: f64,
-    timeline: &Timeline,
-    birth: i64,
-    now: i64,
-) -> Value {
+pub(super) fn item(seed: u64, n: u64, life: f64, timeline: &Timeline, birth: i64, now: i64) -> Value {
     let person = Person::of(seed, n);
     let steps = script(seed, n, person.country == "KOR", life);
     let mut draft = Draft::born(seed, n, person, iso(timeline.wall(birth)));
@@ -41,11 +34,7 @@ pub(super) fn item(
         if *after > now.saturating_sub(birth) {
             break;
         }
-        draft.apply(
-            count as u64,
-            *step,
-            &iso(timeline.wall(birth.saturating_add(*after))),
-        );
+        draft.apply(count as u64, *step, &iso(timeline.wall(birth.saturating_add(*after))));
     }
     draft.finish()
 }
@@ -94,16 +83,7 @@ impl Draft {
         }
         let mut kyc = Map::new();
         kyc.insert("result".into(), "incomplete".into());
-        Self {
-            seed,
-            n,
-            person,
-            item,
-            data,
-            attempts: Vec::new(),
-            kyc,
-            updated_at: None,
-        }
+        Self { seed, n, person, item, data, attempts: Vec::new(), kyc, updated_at: None }
     }
 
     fn apply(&mut self, count: u64, step: Step, at: &str) {
@@ -112,11 +92,7 @@ impl Draft {
             Step::Attempt { passed, code } => self.attempt(&mut rng, passed, code, at),
             Step::Bank { tries, passed } => {
                 let mut account = Rng::of(self.seed, self.n, "bank");
-                let kind = if account.chance(80) {
-                    "occupancy"
-                } else {
-                    "nameCheck"
-                };
+                let kind = if account.chance(80) { "occupancy" } else { "nameCheck" };
                 let bank = json!({"result": if passed { "success" } else { "fail" }, "type": kind,
                     "bank_code": account.pick(&["004", "020", "088", "090", "20"]),
                     "account_number": format!("TAINT-ID-{}-{}", self.n, account.digits(6)), "retry_count": tries});
@@ -140,44 +116,22 @@ impl Draft {
                 self.kyc.insert("comment".into(), json!([comment]));
                 self.kyc.insert("commentCode".into(), json!([code]));
             }
-            Step::AmlClear
-            | Step::RedFlag
-            | Step::MatchAdded
-            | Step::MatchRemoved
-            | Step::FlagCleared => {
+            Step::AmlClear | Step::RedFlag | Step::MatchAdded | Step::MatchRemoved | Step::FlagCleared => {
                 let before = self.item.remove("aml");
-                let after = screening::screened(
-                    self.seed,
-                    self.n,
-                    count,
-                    step,
-                    before,
-                    &self.person.full_name,
-                );
+                let after = screening::screened(self.seed, self.n, count, step, before, &self.person.full_name);
                 self.item.insert("aml".into(), after);
                 // Nothing documents that a screening moves updated_at, so here it does not.
                 return;
             }
             Step::Memo => {
-                let text = format!(
-                    "Asked Taintname{} for another document ({})",
-                    self.n,
-                    rng.word(4)
-                );
-                self.item
-                    .insert("memo".into(), json!({"text": text, "updated_at": at}));
+                let text = format!("Asked Taintname{} for another document ({})", self.n, rng.word(4));
+                self.item.insert("memo".into(), json!({"text": text, "updated_at": at}));
             }
             Step::Injection => {
-                self.data
-                    .extend(self.person.address(self.seed, self.n, count));
-                self.item.insert(
-                    "Injection_action".into(),
-                    json!({"type": "address", "time": at}),
-                );
+                self.data.extend(self.person.address(self.seed, self.n, count));
+                self.item.insert("Injection_action".into(), json!({"type": "address", "time": at}));
             }
-            Step::AddressEdited => self
-                .data
-                .extend(self.person.address(self.seed, self.n, count)),
+            Step::AddressEdited => self.data.extend(self.person.address(self.seed, self.n, count)),
         }
         self.updated_at = Some(at.to_owned());
     }
@@ -185,35 +139,23 @@ impl Draft {
     fn attempt(&mut self, rng: &mut Rng, passed: bool, code: usize, at: &str) {
         let id = person::submission_id(self.seed, self.n);
         let place = self.attempts.len();
-        self.attempts.push(attempt::attempt(
-            rng,
-            &self.person,
-            &id,
-            place,
-            passed,
-            code,
-            at,
-        ));
+        self.attempts.push(attempt::attempt(rng, &self.person, &id, place, passed, code, at));
         if !passed {
             return;
         }
         let score = |rng: &mut Rng| json!(rng.between(7_000, 9_999) as f64 / 100.0);
         if rng.chance(60) {
-            let scores = json!({"Screen_play": score(rng), "Paper_printed": score(rng), "Replace_portraits": score(rng)});
+            let scores =
+                json!({"Screen_play": score(rng), "Paper_printed": score(rng), "Replace_portraits": score(rng)});
             self.item.insert("id_LivenessScore".into(), scores);
         }
         let duplicates = Rng::of(self.seed, person::who(self.n), "duplicate").word(32);
-        self.item
-            .insert("duplicated_information".into(), duplicates.into());
+        self.item.insert("duplicated_information".into(), duplicates.into());
         for name in ["recognition_score", "argos_score"] {
             if rng.chance(70) {
                 // Shown in quotes in the documents, so sometimes text here.
                 let score = score(rng);
-                let score = if rng.chance(50) {
-                    Value::String(score.to_string())
-                } else {
-                    score
-                };
+                let score = if rng.chance(50) { Value::String(score.to_string()) } else { score };
                 self.item.insert(name.into(), score);
             }
         }
@@ -226,10 +168,7 @@ impl Draft {
         }
         if rng.chance(10) {
             let name = &self.person.full_name;
-            self.item.insert(
-                "OCR_raw".into(),
-                json!({"rotate": {"value": "0"}, "name": {"value": name}}),
-            );
+            self.item.insert("OCR_raw".into(), json!({"rotate": {"value": "0"}, "name": {"value": name}}));
         }
     }
 
@@ -239,9 +178,7 @@ impl Draft {
         if !self.n.is_multiple_of(11) {
             self.item.insert("reviewer".into(), by.into());
             // The time of the first decision; a later flip does not move it.
-            self.item
-                .entry("kyc_result_at")
-                .or_insert_with(|| at.into());
+            self.item.entry("kyc_result_at").or_insert_with(|| at.into());
         }
     }
 

@@ -10,12 +10,7 @@ use super::world::Key;
 const HERE: &str = "@@HERE@@";
 
 /// Spoils a page as the faults say.
-pub(super) fn mangle(
-    items: &mut Vec<(Key, String)>,
-    mischief: &mut Mischief,
-    seed: u64,
-    request: u64,
-) {
+pub(super) fn mangle(items: &mut Vec<(Key, String)>, mischief: &mut Mischief, seed: u64, request: u64) {
     if items.is_empty() {
         return;
     }
@@ -33,10 +28,7 @@ pub(super) fn mangle(
         let key = items[0].0.clone();
         let mut nameless = items[0].1.clone();
         change(&mut nameless, |item| {
-            drop(
-                item.as_object_mut()
-                    .and_then(|map| map.remove("submission_id")),
-            );
+            drop(item.as_object_mut().and_then(|map| map.remove("submission_id")));
         });
         if let Some((_, last)) = items.last_mut() {
             change(last, |item| item["reviewer"] = json!({"by": "agent"}));
@@ -56,9 +48,7 @@ pub(super) fn mangle(
         }
     });
     // Only now: writing the item again would refuse the surrogate and write the number in another way.
-    *text = text
-        .replace(&format!("\"{HERE}\""), "1e400")
-        .replace(HERE, r"\u0000\ud800");
+    *text = text.replace(&format!("\"{HERE}\""), "1e400").replace(HERE, r"\u0000\ud800");
 }
 
 /// Applies a change to a text that is a JSON object; leaves other texts alone.

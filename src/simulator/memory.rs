@@ -23,15 +23,10 @@ pub(super) fn load(options: &Options, now: Timestamp) -> Result<State, Simulator
     };
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(fresh()),
-        other => other.map_err(|source| SimulatorError::File {
-            path: path.clone(),
-            source,
-        })?,
+        other => other.map_err(|source| SimulatorError::File { path: path.clone(), source })?,
     };
-    let mut state: State = serde_json::from_str(&text).map_err(|source| SimulatorError::State {
-        path: path.clone(),
-        source,
-    })?;
+    let mut state: State =
+        serde_json::from_str(&text).map_err(|source| SimulatorError::State { path: path.clone(), source })?;
     if (state.seed, state.initial, state.history_ms) != (options.seed, options.initial, history_ms)
         || state.life.to_bits() != options.life.to_bits()
     {
@@ -49,15 +44,9 @@ pub(super) fn load(options: &Options, now: Timestamp) -> Result<State, Simulator
 
 /// Writes the state beside the file and puts it in place, so that a crash leaves the old or the new one.
 pub(super) fn save(path: &Path, state: &State) -> Result<(), SimulatorError> {
-    let text = serde_json::to_vec(state).map_err(|source| SimulatorError::State {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = serde_json::to_vec(state).map_err(|source| SimulatorError::State { path: path.to_owned(), source })?;
     let beside = path.with_extension("new");
     std::fs::write(&beside, text)
         .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|source| SimulatorError::File {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| SimulatorError::File { path: path.to_owned(), source })
 }

@@ -179,18 +179,11 @@ impl Simulator {
         let router = server::router(Arc::clone(&shared));
         let stop = shared.stop.clone();
         let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await
-            {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
                 tracing::error!(%error, "simulator: serving ended");
             }
         });
-        Ok(Self {
-            shared,
-            addr,
-            serving,
-        })
+        Ok(Self { shared, addr, serving })
     }
 
     /// The address it listens on.

@@ -52,15 +52,12 @@ pub(super) fn page(world: &World, ask: &Ask, manner: &Manner, now: Timestamp) ->
         if let Some((key, source)) = world.find(id)
             && wanted(world, ask, manner, key, source, now)
         {
-            page.items
-                .push((key.clone(), text(world, key, source, ask, manner, now)));
+            page.items.push((key.clone(), text(world, key, source, ask, manner, now)));
         }
         return page;
     }
     for (key, source) in walk(world, ask, manner) {
-        if now.timestamp_millis() - key.0 < manner.lag
-            || !wanted(world, ask, manner, key, source, now)
-        {
+        if now.timestamp_millis() - key.0 < manner.lag || !wanted(world, ask, manner, key, source, now) {
             continue;
         }
         if page.items.len() == ask.count {
@@ -68,20 +65,13 @@ pub(super) fn page(world: &World, ask: &Ask, manner: &Manner, now: Timestamp) ->
             page.next = page.items.last().map(|(key, _)| key.clone());
             break;
         }
-        page.items
-            .push((key.clone(), text(world, key, source, ask, manner, now)));
+        page.items.push((key.clone(), text(world, key, source, ask, manner, now)));
     }
     page
 }
 
 /// The item at a key, as a list shows it.
-pub(super) fn at(
-    world: &World,
-    key: &Key,
-    ask: &Ask,
-    manner: &Manner,
-    now: Timestamp,
-) -> Option<(Key, String)> {
+pub(super) fn at(world: &World, key: &Key, ask: &Ask, manner: &Manner, now: Timestamp) -> Option<(Key, String)> {
     let (found, source) = world.find(&key.1)?;
     Some((found.clone(), text(world, found, source, ask, manner, now)))
 }
@@ -89,10 +79,7 @@ pub(super) fn at(
 /// The key that led to the page before the one at the cursor.
 pub(super) fn before(world: &World, ask: &Ask, manner: &Manner) -> Option<Key> {
     let cursor = ask.cursor.as_ref()?;
-    let all = Ask {
-        cursor: None,
-        ..ask.clone()
-    };
+    let all = Ask { cursor: None, ..ask.clone() };
     let mut last = std::collections::VecDeque::new();
     for (key, _) in walk(world, &all, manner).take_while(|(key, _)| *key != cursor) {
         last.push_back(key);
@@ -100,9 +87,7 @@ pub(super) fn before(world: &World, ask: &Ask, manner: &Manner) -> Option<Key> {
             last.pop_front();
         }
     }
-    last.front()
-        .filter(|_| last.len() == ask.count)
-        .map(|key| (*key).clone())
+    last.front().filter(|_| last.len() == ask.count).map(|key| (*key).clone())
 }
 
 /// A key between the cursor (or the start) and the first item, so that the next page begins with that item. `-` sorts
@@ -143,17 +128,8 @@ fn walk<'a>(world: &'a World, ask: &Ask, manner: &Manner) -> Walk<'a> {
     }
 }
 
-fn wanted(
-    world: &World,
-    ask: &Ask,
-    manner: &Manner,
-    key: &Key,
-    source: Source,
-    now: Timestamp,
-) -> bool {
-    let by_update = manner.dates == Dates::Updated
-        && (ask.from.is_some() || ask.to.is_some())
-        && ask.id.is_none();
+fn wanted(world: &World, ask: &Ask, manner: &Manner, key: &Key, source: Source, now: Timestamp) -> bool {
+    let by_update = manner.dates == Dates::Updated && (ask.from.is_some() || ask.to.is_some()) && ask.id.is_none();
     if ask.email.is_none() && ask.userid.is_none() && !by_update {
         return true;
     }
@@ -169,35 +145,19 @@ fn wanted(
             return true;
         }
     }
-    let item = world
-        .look(key, source, now)
-        .or_else(|text| serde_json::from_str(&text))
-        .unwrap_or(Value::Null);
-    let same = |name: &str, asked: &Option<String>| {
-        asked.is_none() || item[name].as_str() == asked.as_deref()
-    };
+    let item = world.look(key, source, now).or_else(|text| serde_json::from_str(&text)).unwrap_or(Value::Null);
+    let same = |name: &str, asked: &Option<String>| asked.is_none() || item[name].as_str() == asked.as_deref();
     if !same("email", &ask.email) || !same("userid", &ask.userid) {
         return false;
     }
-    let day = item["updated_at"]
-        .as_str()
-        .or(item["created_at"].as_str())
-        .and_then(|at| at.get(..10))
-        .unwrap_or_default();
+    let day =
+        item["updated_at"].as_str().or(item["created_at"].as_str()).and_then(|at| at.get(..10)).unwrap_or_default();
     // Written alike, days compare as text.
     !by_update
-        || (ask.from.is_none_or(|from| *day >= *from.to_string())
-            && ask.to.is_none_or(|to| *day <= *to.to_string()))
+        || (ask.from.is_none_or(|from| *day >= *from.to_string()) && ask.to.is_none_or(|to| *day <= *to.to_string()))
 }
 
-fn text(
-    world: &World,
-    key: &Key,
-    source: Source,
-    ask: &Ask,
-    manner: &Manner,
-    now: Timestamp,
-) -> String {
+fn text(world: &World, key: &Key, source: Source, ask: &Ask, manner: &Manner, now: Timestamp) -> String {
     let mut item = match world.look(key, source, now) {
         Ok(item) => item,
         Err(raw) => return raw,

@@ -44,88 +44,16 @@ const GIVEN: &[&str] = &[
     "さくら",
 ];
 /// Country, city, state, zip code, street, plus code, name in English.
-type Place = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+type Place = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 const PLACES: &[Place] = &[
-    (
-        "USA",
-        "Washington",
-        "DC",
-        "20500",
-        "Pennsylvania Ave",
-        "87C4VXX7+39",
-        "USA",
-    ),
-    (
-        "KOR",
-        "Seoul",
-        "서울특별시",
-        "06236",
-        "테헤란로",
-        "8Q98HXPG+MP",
-        "South Korea",
-    ),
-    (
-        "BRA",
-        "São Paulo",
-        "SP",
-        "01310-100",
-        "Av. Paulista",
-        "588MC8QV+XX",
-        "Brazil",
-    ),
-    (
-        "MEX",
-        "Mérida",
-        "Yucatán",
-        "97000",
-        "Calle 60",
-        "76GGX9CM+2F",
-        "Mexico",
-    ),
-    (
-        "CAN",
-        "Montréal",
-        "QC",
-        "H2Y 1C6",
-        "Rue Saint-Paul",
-        "87Q8GC4W+6X",
-        "Canada",
-    ),
-    (
-        "IND",
-        "Pune",
-        "MH",
-        "411001",
-        "MG Road",
-        "7JCMGV9G+4H",
-        "India",
-    ),
-    (
-        "DEU",
-        "Köln",
-        "NRW",
-        "50667",
-        "Domstraße",
-        "9F28WXR5+GG",
-        "Germany",
-    ),
-    (
-        "VNM",
-        "Hà Nội",
-        "HN",
-        "100000",
-        "Tràng Tiền",
-        "7PH72VF4+9Q",
-        "Vietnam",
-    ),
+    ("USA", "Washington", "DC", "20500", "Pennsylvania Ave", "87C4VXX7+39", "USA"),
+    ("KOR", "Seoul", "서울특별시", "06236", "테헤란로", "8Q98HXPG+MP", "South Korea"),
+    ("BRA", "São Paulo", "SP", "01310-100", "Av. Paulista", "588MC8QV+XX", "Brazil"),
+    ("MEX", "Mérida", "Yucatán", "97000", "Calle 60", "76GGX9CM+2F", "Mexico"),
+    ("CAN", "Montréal", "QC", "H2Y 1C6", "Rue Saint-Paul", "87Q8GC4W+6X", "Canada"),
+    ("IND", "Pune", "MH", "411001", "MG Road", "7JCMGV9G+4H", "India"),
+    ("DEU", "Köln", "NRW", "50667", "Domstraße", "9F28WXR5+GG", "Germany"),
+    ("VNM", "Hà Nội", "HN", "100000", "Tràng Tiền", "7PH72VF4+9Q", "Vietnam"),
 ];
 
 /// The number of the human behind submission `n`. Now and then someone submits twice in a row.
@@ -142,11 +70,7 @@ pub(super) fn applicant_id(seed: u64, n: u64) -> String {
 pub(super) fn submission_id(seed: u64, n: u64) -> String {
     let mut rng = Rng::of(seed, n, "id");
     let id = rng.word(15);
-    if n.is_multiple_of(3) {
-        format!("{id}_{}", rng.word(2))
-    } else {
-        id
-    }
+    if n.is_multiple_of(3) { format!("{id}_{}", rng.word(2)) } else { id }
 }
 
 /// The e-mail address, if one was given. Cheap, because searches ask it of every submission.
@@ -180,9 +104,7 @@ impl Person {
             country,
             id_type: match country {
                 "IND" => rng.pick(&["aadhaar", "pancard", "passport"]),
-                "USA" | "CAN" | "MEX" => {
-                    rng.pick(&["drivers_license", "government_id", "passport"])
-                }
+                "USA" | "CAN" | "MEX" => rng.pick(&["drivers_license", "government_id", "passport"]),
                 _ => rng.pick(&[
                     "passport",
                     "government_id",
@@ -221,14 +143,7 @@ impl Person {
         put("idcard_issueDate", self.issue_date.clone());
         if rng.chance(80) {
             // Permanent documents show no date.
-            put(
-                "idcard_expireDate",
-                if rng.chance(5) {
-                    "N/A".to_owned()
-                } else {
-                    date(&mut rng, 2027, 2034)
-                },
-            );
+            put("idcard_expireDate", if rng.chance(5) { "N/A".to_owned() } else { date(&mut rng, 2027, 2034) });
         }
         put("identityNumber", self.identity_number.clone());
         if rng.chance(60) {
@@ -247,10 +162,7 @@ impl Person {
         }
         if self.country == "USA" && rng.chance(15) {
             put("ssnNumber", format!("TAINT-ID-{}-SSN", self.who));
-            put(
-                "phoneNumber",
-                format!("+1-202-555-01{} taint{}", rng.digits(2), self.who),
-            );
+            put("phoneNumber", format!("+1-202-555-01{} taint{}", rng.digits(2), self.who));
         }
         if rng.chance(40) {
             data.extend(self.address(seed, n, 0));
@@ -280,10 +192,5 @@ impl Person {
 }
 
 fn date(rng: &mut Rng, from: i64, to: i64) -> String {
-    format!(
-        "{}-{:02}-{:02}",
-        rng.between(from, to),
-        rng.between(1, 12),
-        rng.between(1, 28)
-    )
+    format!("{}-{:02}-{:02}", rng.between(from, to), rng.between(1, 12), rng.between(1, 28))
 }

@@ -32,11 +32,7 @@ pub(super) struct Refusal {
 }
 
 fn refuse(code: &'static str, message: String) -> Refusal {
-    Refusal {
-        code,
-        message,
-        date: false,
-    }
+    Refusal { code, message, date: false }
 }
 
 fn format(name: &str) -> Refusal {
@@ -47,10 +43,7 @@ fn format(name: &str) -> Refusal {
 }
 
 /// The parameters of the query and, for names that are not there, of a JSON body.
-pub(super) fn parameters(
-    query: Vec<(String, String)>,
-    body: &str,
-) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn parameters(query: Vec<(String, String)>, body: &str) -> Result<Vec<(String, String)>, Refusal> {
     let mut all = query;
     if body.trim().is_empty() {
         return Ok(all);
@@ -72,15 +65,8 @@ pub(super) fn parameters(
 }
 
 /// Reads the parameters.
-pub(super) fn read(
-    parameters: &[(String, String)],
-    dialect: Dialect,
-    count_max: u32,
-) -> Result<Ask, Refusal> {
-    let mut ask = Ask {
-        count: if dialect == Dialect::V3 { 2_000 } else { 50 },
-        ..Ask::default()
-    };
+pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, count_max: u32) -> Result<Ask, Refusal> {
+    let mut ask = Ask { count: if dialect == Dialect::V3 { 2_000 } else { 50 }, ..Ask::default() };
     let (mut next_id, mut next_date) = (None, None);
     for (name, value) in parameters {
         let name = name.as_str();
@@ -93,11 +79,7 @@ pub(super) fn read(
             "userid" => ask.userid = Some(value.clone()),
             "email" => ask.email = Some(value.clone()),
             "count" => {
-                ask.count = value
-                    .parse()
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or_else(|| format(name))?;
+                ask.count = value.parse().ok().filter(|count| *count > 0).ok_or_else(|| format(name))?;
             }
             "nextpage_id" => next_id = Some(value.clone()),
             "nextpage_date" => next_date = Some(moment(value).ok_or_else(|| format(name))?),
@@ -105,10 +87,7 @@ pub(super) fn read(
             "end_date" => ask.to = Some(day(value, dialect).ok_or_else(|| format(name))?),
             "request_type" => ask.subset = Some(Subset::named(value).ok_or_else(|| format(name))?),
             _ => {
-                return Err(refuse(
-                    "invalid_parameter",
-                    format!("Invalid parameter: {name}"),
-                ));
+                return Err(refuse("invalid_parameter", format!("Invalid parameter: {name}")));
             }
         }
     }
@@ -117,10 +96,7 @@ pub(super) fn read(
         (Some(id), Some(date)) => Some((date, id.into())),
         (None, None) => None,
         _ => {
-            return Err(refuse(
-                "missing_data",
-                "Required input data is missing".to_owned(),
-            ));
+            return Err(refuse("missing_data", "Required input data is missing".to_owned()));
         }
     };
     Ok(ask)
@@ -133,16 +109,8 @@ fn moment(text: &str) -> Option<i64> {
 }
 
 fn day(text: &str, dialect: Dialect) -> Option<NaiveDate> {
-    let dashed = || {
-        Some(text)
-            .filter(|t| t.len() == 10)
-            .and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok())
-    };
-    let plain = || {
-        Some(text)
-            .filter(|t| t.len() == 8)
-            .and_then(|t| NaiveDate::parse_from_str(t, "%Y%m%d").ok())
-    };
+    let dashed = || Some(text).filter(|t| t.len() == 10).and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok());
+    let plain = || Some(text).filter(|t| t.len() == 8).and_then(|t| NaiveDate::parse_from_str(t, "%Y%m%d").ok());
     match dialect {
         Dialect::Idcheck => dashed(),
         Dialect::V3 => plain(),
@@ -152,9 +120,7 @@ fn day(text: &str, dialect: Dialect) -> Option<NaiveDate> {
 
 /// The start of a day in milliseconds.
 pub(super) fn midnight(day: NaiveDate) -> i64 {
-    day.and_time(chrono::NaiveTime::MIN)
-        .and_utc()
-        .timestamp_millis()
+    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis()
 }
 
 /// A key as the two parts of `nextpageKey`.
@@ -168,10 +134,7 @@ mod tests {
     use super::*;
 
     fn ask(dialect: Dialect, pairs: &[(&str, &str)]) -> Result<Ask, Refusal> {
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
-            .collect();
+        let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         read(&pairs, dialect, 2_000)
     }
 
@@ -184,36 +147,16 @@ mod tests {
         assert!(ask(Dialect::V3, &[("end_date", "2026-01-02")]).is_err());
         assert_eq!(ask(Dialect::V3, &[]).unwrap().count, 2_000);
         assert_eq!(ask(Dialect::Both, &[]).unwrap().count, 50);
-        assert_eq!(
-            ask(Dialect::Both, &[("count", "9999")]).unwrap().count,
-            2_000
-        );
+        assert_eq!(ask(Dialect::Both, &[("count", "9999")]).unwrap().count, 2_000);
     }
 
     #[test]
     fn mistakes_are_refused() {
-        assert_eq!(
-            ask(Dialect::Both, &[("cursor", "1")]).unwrap_err().code,
-            "invalid_parameter"
-        );
-        assert_eq!(
-            ask(Dialect::Both, &[("nextpage_id", "1")])
-                .unwrap_err()
-                .code,
-            "missing_data"
-        );
-        let reformatted = [
-            ("nextpage_id", "a"),
-            ("nextpage_date", "2026-01-02T00:00:00+00:00"),
-        ];
-        assert_eq!(
-            ask(Dialect::Both, &reformatted).unwrap_err().message,
-            "Invalid format: nextpage_date"
-        );
+        assert_eq!(ask(Dialect::Both, &[("cursor", "1")]).unwrap_err().code, "invalid_parameter");
+        assert_eq!(ask(Dialect::Both, &[("nextpage_id", "1")]).unwrap_err().code, "missing_data");
+        let reformatted = [("nextpage_id", "a"), ("nextpage_date", "2026-01-02T00:00:00+00:00")];
+        assert_eq!(ask(Dialect::Both, &reformatted).unwrap_err().message, "Invalid format: nextpage_date");
         assert!(parameters(Vec::new(), "[1]").is_err());
-        assert_eq!(
-            parameters(Vec::new(), r#"{"count":7}"#).unwrap(),
-            [("count".to_owned(), "7".to_owned())]
-        );
+        assert_eq!(parameters(Vec::new(), r#"{"count":7}"#).unwrap(), [("count".to_owned(), "7".to_owned())]);
     }
 }

@@ -10,9 +10,8 @@ impl Rng {
     /// The stream of submission (or request) number `n` for one purpose.
     pub(super) fn of(seed: u64, n: u64, salt: &str) -> Self {
         // FNV-1a: enough to keep salts apart.
-        let salt = salt.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let salt =
+            salt.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         let mut rng = Self(seed ^ salt.rotate_left(17));
         let first = rng.next();
         Self(first ^ n.wrapping_mul(0xd134_2543_de82_ef95))
@@ -55,16 +54,12 @@ impl Rng {
     /// `length` lower-case letters and digits.
     pub(super) fn word(&mut self, length: usize) -> String {
         const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        (0..length)
-            .map(|_| char::from(self.pick(LETTERS)))
-            .collect()
+        (0..length).map(|_| char::from(self.pick(LETTERS))).collect()
     }
 
     /// `length` digits.
     pub(super) fn digits(&mut self, length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(self.pick(b"0123456789")))
-            .collect()
+        (0..length).map(|_| char::from(self.pick(b"0123456789"))).collect()
     }
 
     /// Shuffles in place.

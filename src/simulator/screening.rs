@@ -9,14 +9,7 @@ use super::rng::Rng;
 use super::script::Step;
 
 /// What `step` makes of the object `before`.
-pub(super) fn screened(
-    seed: u64,
-    n: u64,
-    count: u64,
-    step: Step,
-    before: Option<Value>,
-    name: &str,
-) -> Value {
+pub(super) fn screened(seed: u64, n: u64, count: u64, step: Step, before: Option<Value>, name: &str) -> Value {
     let mut rng = Rng::of(seed, n ^ (count << 48), "aml");
     let mut matches = match before {
         Some(mut aml) => match aml["matches"].take() {
@@ -50,11 +43,8 @@ pub(super) fn screened(
 
 fn one_match(rng: &mut Rng, name: &str) -> Value {
     let tenths = rng.between(900, 1_000);
-    let score = if rng.chance(20) {
-        json!(format!("{}.{}", tenths / 10, tenths % 10))
-    } else {
-        json!(tenths as f64 / 10.0)
-    };
+    let score =
+        if rng.chance(20) { json!(format!("{}.{}", tenths / 10, tenths % 10)) } else { json!(tenths as f64 / 10.0) };
     let icons = ["PEP", "SAN", "INS", "RRE", "PEP-LINKED", "PEP-FORMER"];
     let first = rng.pick(&icons);
     let second = rng.pick(&icons);

@@ -39,10 +39,7 @@ pub(super) const RETRIES: &[(&str, &str)] = &[
     ("barcode_protocol_fail", "Failed to read PDF417 Barcode."),
     ("mrz_protocol_fail", "Failed to read MRZ."),
     ("glare_detected", "Glare detected on the document."),
-    (
-        "document_name_mismatch",
-        "The name does not match the document.",
-    ),
+    ("document_name_mismatch", "The name does not match the document."),
     ("screen_detected", "The document was shown on a screen."),
     ("missing_expiry_date", "The expiry date could not be read."),
 ];
@@ -52,42 +49,15 @@ pub(super) const REJECTS: &[(&str, &str)] = &[
     ("timeout", "KYC rejected due to timeout"),
     ("too_many_retry", "Multiple invalid KYC attempts "),
     ("other", "Please contact us about your document."),
-    (
-        "id_image_invalidImage",
-        "ID document not detected. Please take a picture of your ID document.",
-    ),
-    (
-        "id_image_invalidId",
-        "Invalid ID document. Please resubmit with another ID document.",
-    ),
-    (
-        "id_image_error",
-        "Fail to upload the ID image. Please resubmit the KYC process.",
-    ),
-    (
-        "id_image_badImage",
-        "Fail to read the ID image. Please take a clear picture of your ID document.",
-    ),
-    (
-        "id_info_dataMismatch",
-        "The entered information does not match with your ID document.",
-    ),
-    (
-        "id_info_blacklist",
-        "According to the policy, we do not accept KYC from PRK.",
-    ),
-    (
-        "id_info_notOfAge",
-        "We do not accept KYC anyone under 13 years old.",
-    ),
-    (
-        "blacklistCountry",
-        "According to the policy, we do not accept KYC from IRN.",
-    ),
-    (
-        "under_ageLimit",
-        "We do not accept KYC anyone under 19 years old.",
-    ),
+    ("id_image_invalidImage", "ID document not detected. Please take a picture of your ID document."),
+    ("id_image_invalidId", "Invalid ID document. Please resubmit with another ID document."),
+    ("id_image_error", "Fail to upload the ID image. Please resubmit the KYC process."),
+    ("id_image_badImage", "Fail to read the ID image. Please take a clear picture of your ID document."),
+    ("id_info_dataMismatch", "The entered information does not match with your ID document."),
+    ("id_info_blacklist", "According to the policy, we do not accept KYC from PRK."),
+    ("id_info_notOfAge", "We do not accept KYC anyone under 13 years old."),
+    ("blacklistCountry", "According to the policy, we do not accept KYC from IRN."),
+    ("under_ageLimit", "We do not accept KYC anyone under 19 years old."),
     (
         "invalid_acceptedID",
         "Inacceptable ID type. Please resubmit with another ID, check the valid ID on the submission page.",
@@ -96,22 +66,13 @@ pub(super) const REJECTS: &[(&str, &str)] = &[
         "address_image_invalidImage",
         "Invalid proof of address. Proof of address must include your full name and address.",
     ),
-    (
-        "address_image_error",
-        "Fail to upload proof of address image. Please retry.",
-    ),
-    (
-        "address_image_badImage",
-        "Fail to read the image. Please take a clear picture of your proof of address.",
-    ),
+    ("address_image_error", "Fail to upload proof of address image. Please retry."),
+    ("address_image_badImage", "Fail to read the image. Please take a clear picture of your proof of address."),
     (
         "address_info_expiredDocument",
         "Expired proof of address. The proof of address should be issued within 6 months.",
     ),
-    (
-        "address_info_dataMismatch",
-        "Entered information does not match with your proof of address.",
-    ),
+    ("address_info_dataMismatch", "Entered information does not match with your proof of address."),
 ];
 const TIMEOUT: usize = 0;
 const TOO_MANY: usize = 1;
@@ -123,11 +84,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// The script of submission `n`: milliseconds after its birth, and what happens then. `life` scales all delays.
 pub(super) fn script(seed: u64, n: u64, korean: bool, life: f64) -> Vec<(i64, Step)> {
-    let mut writer = Writer {
-        rng: Rng::of(seed, n, "script"),
-        at: 0,
-        steps: Vec::new(),
-    };
+    let mut writer = Writer { rng: Rng::of(seed, n, "script"), at: 0, steps: Vec::new() };
     writer.onboarding(korean);
     writer.afterwards();
     // Stable: two steps at the same time keep the order in which they were written.
@@ -159,14 +116,7 @@ impl Writer {
     fn failures(&mut self, times: u64) {
         for _ in 0..times {
             let code = self.rng.below(RETRIES.len() as u64) as usize;
-            self.then(
-                20 * SECOND,
-                3 * MINUTE,
-                Step::Attempt {
-                    passed: false,
-                    code,
-                },
-            );
+            self.then(20 * SECOND, 3 * MINUTE, Step::Attempt { passed: false, code });
         }
     }
 
@@ -180,33 +130,12 @@ impl Writer {
             let broken = fate < 3;
             let tries = if broken { 5 } else { self.rng.below(4) as u32 };
             for tries in 1..=tries {
-                self.then(
-                    20 * SECOND,
-                    2 * MINUTE,
-                    Step::Bank {
-                        tries,
-                        passed: false,
-                    },
-                );
+                self.then(20 * SECOND, 2 * MINUTE, Step::Bank { tries, passed: false });
             }
             if broken {
-                return self.then(
-                    0,
-                    0,
-                    Step::Rejected {
-                        by: "system",
-                        code: TOO_MANY,
-                    },
-                );
+                return self.then(0, 0, Step::Rejected { by: "system", code: TOO_MANY });
             }
-            self.then(
-                20 * SECOND,
-                2 * MINUTE,
-                Step::Bank {
-                    tries,
-                    passed: true,
-                },
-            );
+            self.then(20 * SECOND, 2 * MINUTE, Step::Bank { tries, passed: true });
         }
         match fate {
             0..6 => {
@@ -218,37 +147,16 @@ impl Writer {
                 let times = self.rng.below(3);
                 self.failures(times);
                 self.at = 0;
-                self.then(
-                    DAY,
-                    DAY + HOUR,
-                    Step::Rejected {
-                        by: "system",
-                        code: TIMEOUT,
-                    },
-                );
+                self.then(DAY, DAY + HOUR, Step::Rejected { by: "system", code: TIMEOUT });
             }
             12..19 => {
                 self.failures(3);
-                self.then(
-                    0,
-                    0,
-                    Step::Rejected {
-                        by: "system",
-                        code: TOO_MANY,
-                    },
-                );
+                self.then(0, 0, Step::Rejected { by: "system", code: TOO_MANY });
             }
             _ => {
                 let times = [0, 0, 0, 0, 1, 1, 2][self.rng.below(7) as usize];
                 self.failures(times);
-                self.then(
-                    20 * SECOND,
-                    3 * MINUTE,
-                    Step::Attempt {
-                        passed: true,
-                        code: 0,
-                    },
-                );
+                self.then(20 * SECOND, 3 * MINUTE, Step::Attempt { passed: true, code: 0 });
                 self.decision(fate);
             }
         }
@@ -338,14 +246,8 @@ mod tests {
 
     #[test]
     fn same_seed_same_script_and_all_steps_occur() {
-        let all: Vec<_> = (0..3_000)
-            .flat_map(|n| script(7, n, n % 8 == 0, 1.0))
-            .map(|(_, step)| step)
-            .collect();
-        let again: Vec<_> = (0..3_000)
-            .flat_map(|n| script(7, n, n % 8 == 0, 1.0))
-            .map(|(_, step)| step)
-            .collect();
+        let all: Vec<_> = (0..3_000).flat_map(|n| script(7, n, n % 8 == 0, 1.0)).map(|(_, step)| step).collect();
+        let again: Vec<_> = (0..3_000).flat_map(|n| script(7, n, n % 8 == 0, 1.0)).map(|(_, step)| step).collect();
         assert_eq!(all, again);
         for wanted in [
             Step::Pending,
@@ -357,16 +259,10 @@ mod tests {
             Step::Memo,
             Step::Injection,
             Step::AddressEdited,
-            Step::Rejected {
-                by: "system",
-                code: TIMEOUT,
-            },
+            Step::Rejected { by: "system", code: TIMEOUT },
         ] {
             assert!(all.contains(&wanted), "{wanted:?}");
         }
-        assert!(
-            (0..3_000).any(|n| script(7, n, false, 1.0).is_empty()),
-            "some linger for ever"
-        );
+        assert!((0..3_000).any(|n| script(7, n, false, 1.0).is_empty()), "some linger for ever");
     }
 }

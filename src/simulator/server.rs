@@ -68,20 +68,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(super) fn new(options: Options, clock: Clock, world: World) -> Self {
         let mischief = Mutex::new(Mischief::new(options.faults.clone(), options.seed));
-        let (stop, log, number) = (
-            CancellationToken::new(),
-            Mutex::default(),
-            AtomicU64::new(0),
-        );
-        Self {
-            options,
-            clock,
-            stop,
-            world: Mutex::new(world),
-            mischief,
-            log,
-            number,
-        }
+        let (stop, log, number) = (CancellationToken::new(), Mutex::default(), AtomicU64::new(0));
+        Self { options, clock, stop, world: Mutex::new(world), mischief, log, number }
     }
 
     /// Changes the world and saves it.
@@ -94,10 +82,7 @@ impl Shared {
     }
 
     fn save(&self, world: &World) -> Result<(), SimulatorError> {
-        self.options
-            .state_file
-            .as_ref()
-            .map_or(Ok(()), |path| memory::save(path, &world.state))
+        self.options.state_file.as_ref().map_or(Ok(()), |path| memory::save(path, &world.state))
     }
 
     pub(super) fn freeze(&self) {
@@ -146,14 +131,8 @@ impl Shared {
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/_sim/truth", get(truth))
-        .route(
-            "/_sim/freeze",
-            post(async |State(s): State<Arc<Shared>>| s.freeze()),
-        )
-        .route(
-            "/_sim/thaw",
-            post(async |State(s): State<Arc<Shared>>| s.thaw()),
-        )
+        .route("/_sim/freeze", post(async |State(s): State<Arc<Shared>>| s.freeze()))
+        .route("/_sim/thaw", post(async |State(s): State<Arc<Shared>>| s.thaw()))
         .route("/_sim/items", put(put_item))
         .route("/_sim/items/{id}", patch(patch_item).delete(remove_item))
         .route("/_sim/faults", post(faults))
@@ -166,12 +145,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 type Refused = (StatusCode, String);
 
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Refused> {
-    serde_json::from_str(text).map_err(|error| {
-        (
-            StatusCode::BAD_REQUEST,
-            format!("the body is not as expected: {error}"),
-        )
-    })
+    serde_json::from_str(text)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not as expected: {error}")))
 }
 
 fn json(text: String) -> Response {
@@ -187,20 +162,13 @@ async fn truth(State(shared): State<Arc<Shared>>) -> Response {
 async fn put_item(State(shared): State<Arc<Shared>>, body: String) -> Result<(), Refused> {
     let item: Value = read(&body)?;
     if !item["submission_id"].is_string() {
-        return Err((
-            StatusCode::BAD_REQUEST,
-            "the item needs a submission_id".to_owned(),
-        ));
+        return Err((StatusCode::BAD_REQUEST, "the item needs a submission_id".to_owned()));
     }
     shared.change(|world, now| world.put(item, now));
     Ok(())
 }
 
-async fn patch_item(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    body: String,
-) -> Result<(), Refused> {
+async fn patch_item(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: String) -> Result<(), Refused> {
     let with = read(&body)?;
     shared.change(|world, now| world.patch(&id, with, now));
     Ok(())
@@ -212,17 +180,13 @@ async fn remove_item(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
 
 async fn faults(State(shared): State<Arc<Shared>>, body: String) -> Result<(), Refused> {
     let names: Vec<String> = read(&body)?;
-    let faults = names
-        .iter()
-        .map(|name| Faults::parse(name))
-        .collect::<Result<Faults, _>>();
+    let faults = names.iter().map(|name| Faults::parse(name)).collect::<Result<Faults, _>>();
     shared.set_faults(faults.map_err(|why| (StatusCode::BAD_REQUEST, why))?);
     Ok(())
 }
 
 async fn requests(State(shared): State<Arc<Shared>>) -> Response {
-    serde_json::to_string(&shared.requests())
-        .map_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response(), json)
+    serde_json::to_string(&shared.requests()).map_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response(), json)
 }
 
 /// Everything else is the vendor's.
@@ -233,28 +197,15 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let body = String::from_utf8_lossy(&body).into_owned();
-    let key = parts
-        .headers
-        .get("x-api-key")
-        .map(axum::http::HeaderValue::as_bytes);
+    let key = parts.headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes);
     let key_ok = key == Some(shared.options.api_key.as_bytes());
     let now = shared.clock.now();
     let (answer, slow, skew) = {
-        let incoming = Incoming {
-            number,
-            method: &parts.method,
-            uri: &parts.uri,
-            body: &body,
-            key_ok,
-        };
+        let incoming = Incoming { number, method: &parts.method, uri: &parts.uri, body: &body, key_ok };
         let mut world = lock(&shared.world);
         let mut mischief = lock(&shared.mischief);
         let answer = vendor::answer(&incoming, &mut world, &mut mischief, &shared.options, now);
-        (
-            answer,
-            mischief.happens(Fault::Slow, number),
-            mischief.happens(Fault::ClockSkew, number),
-        )
+        (answer, mischief.happens(Fault::Slow, number), mischief.happens(Fault::ClockSkew, number))
     };
     shared.note(Served {
         number,
@@ -263,11 +214,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         body,
-        status: if answer.ending == Ending::Stalled {
-            0
-        } else {
-            answer.status
-        },
+        status: if answer.ending == Ending::Stalled { 0 } else { answer.status },
         items: answer.items,
         key_ok,
     });

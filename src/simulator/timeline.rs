@@ -24,11 +24,7 @@ pub(super) struct Timeline(Vec<Segment>);
 
 impl Timeline {
     pub(super) fn starting(at: Timestamp, rate: f64) -> Self {
-        Self(vec![Segment {
-            start: at,
-            end: None,
-            rate,
-        }])
+        Self(vec![Segment { start: at, end: None, rate }])
     }
 
     /// False while frozen or stopped.
@@ -46,16 +42,8 @@ impl Timeline {
 
     pub(super) fn thaw(&mut self, at: Timestamp, rate: f64) {
         if !self.is_active() {
-            let start = self
-                .0
-                .last()
-                .and_then(|s| s.end)
-                .map_or(at, |end| at.max(end));
-            self.0.push(Segment {
-                start,
-                end: None,
-                rate,
-            });
+            let start = self.0.last().and_then(|s| s.end).map_or(at, |end| at.max(end));
+            self.0.push(Segment { start, end: None, rate });
         }
     }
 
@@ -88,10 +76,7 @@ impl Timeline {
 
     /// How many were born since the first start.
     pub(super) fn births(&self, now: Timestamp) -> u64 {
-        self.0
-            .iter()
-            .map(|s| s.rate * length(s, now) as f64 / 1000.0)
-            .sum::<f64>() as u64
+        self.0.iter().map(|s| s.rate * length(s, now) as f64 / 1000.0).sum::<f64>() as u64
     }
 
     /// The active time of birth number `k`, counted from 0. It must have happened.
@@ -99,9 +84,7 @@ impl Timeline {
         let mut missing = (k + 1) as f64;
         let mut before = 0;
         for segment in &self.0 {
-            let after = segment
-                .end
-                .map(|end| (end - segment.start).num_milliseconds());
+            let after = segment.end.map(|end| (end - segment.start).num_milliseconds());
             let births = after.map_or(f64::INFINITY, |ms| segment.rate * ms as f64 / 1000.0);
             if missing <= births && segment.rate > 0.0 {
                 // Rounded, so that a birth on a segment's border stays there once the segment is closed.
@@ -115,9 +98,7 @@ impl Timeline {
 }
 
 fn length(segment: &Segment, now: Timestamp) -> i64 {
-    (segment.end.unwrap_or(now) - segment.start)
-        .num_milliseconds()
-        .max(0)
+    (segment.end.unwrap_or(now) - segment.start).num_milliseconds().max(0)
 }
 
 #[cfg(test)]

@@ -57,48 +57,24 @@ fn instead(mischief: &mut Mischief, number: u64, now: Timestamp) -> Option<Answe
     let mut happens = |fault| mischief.happens(fault, number);
     let many = || Answer::gateway(429, "Too Many Requests");
     if let Some(seconds) = happens(Fault::RetryAfterSeconds) {
-        return Some(Answer {
-            retry_after: Some(seconds.to_string()),
-            ..many()
-        });
+        return Some(Answer { retry_after: Some(seconds.to_string()), ..many() });
     }
     if let Some(seconds) = happens(Fault::RetryAfterDate) {
-        let then = TimeDelta::try_seconds(seconds)
-            .and_then(|by| now.checked_add_signed(by))
-            .unwrap_or(now);
-        return Some(Answer {
-            retry_after: Some(http_date(then)),
-            ..many()
-        });
+        let then = TimeDelta::try_seconds(seconds).and_then(|by| now.checked_add_signed(by)).unwrap_or(now);
+        return Some(Answer { retry_after: Some(http_date(then)), ..many() });
     }
-    let denied =
-        r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
+    let denied = r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
     let answers: [(Fault, fn() -> Answer); 10] = [
-        (Fault::Status429, || {
-            Answer::gateway(429, "Too Many Requests")
-        }),
-        (Fault::Status500, || {
-            Answer::gateway(500, "Internal Server Error")
-        }),
+        (Fault::Status429, || Answer::gateway(429, "Too Many Requests")),
+        (Fault::Status500, || Answer::gateway(500, "Internal Server Error")),
         (Fault::Status502, || Answer::html(502)),
-        (Fault::Status503, || {
-            Answer::gateway(503, "Service Unavailable")
-        }),
-        (Fault::Status504, || {
-            Answer::gateway(504, "Endpoint request timed out")
-        }),
+        (Fault::Status503, || Answer::gateway(503, "Service Unavailable")),
+        (Fault::Status504, || Answer::gateway(504, "Endpoint request timed out")),
         (Fault::Status401, || Answer::gateway(401, "Unauthorized")),
-        (Fault::Status413, || {
-            Answer::gateway(413, "Request Entity Too Large")
-        }),
+        (Fault::Status413, || Answer::gateway(413, "Request Entity Too Large")),
         (Fault::ForbiddenKey, || Answer::gateway(403, "Forbidden")),
         (Fault::Html200, || Answer::html(200)),
-        (Fault::Encrypted, || {
-            Answer::json(
-                200,
-                r#"{"isEncrypted":true,"data":"c2ltdWxhdGVkIGNpcGhlcnRleHQ="}"#,
-            )
-        }),
+        (Fault::Encrypted, || Answer::json(200, r#"{"isEncrypted":true,"data":"c2ltdWxhdGVkIGNpcGhlcnRleHQ="}"#)),
     ];
     for (fault, answer) in answers {
         if happens(fault).is_some() {
@@ -109,20 +85,11 @@ fn instead(mischief: &mut Mischief, number: u64, now: Timestamp) -> Option<Answe
         return Some(Answer::json(403, denied));
     }
     if happens(Fault::Error200).is_some() {
-        return Some(Answer::json(
-            200,
-            r#"{"statusCode":200,"success":false,"errorCode":"processing_error"}"#,
-        ));
+        return Some(Answer::json(200, r#"{"statusCode":200,"success":false,"errorCode":"processing_error"}"#));
     }
-    for (fault, ending) in [
-        (Fault::Stall, Ending::Stalled),
-        (Fault::EndlessBody, Ending::Endless),
-    ] {
+    for (fault, ending) in [(Fault::Stall, Ending::Stalled), (Fault::EndlessBody, Ending::Endless)] {
         if happens(fault).is_some() {
-            return Some(Answer {
-                ending,
-                ..Answer::json(200, "")
-            });
+            return Some(Answer { ending, ..Answer::json(200, "") });
         }
     }
     None
@@ -138,8 +105,7 @@ fn honest(
     if !incoming.key_ok {
         return Answer::gateway(403, "Forbidden");
     }
-    let pairs =
-        Query::<Vec<(String, String)>>::try_from_uri(incoming.uri).map(|Query(pairs)| pairs);
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(incoming.uri).map(|Query(pairs)| pairs);
     let Ok(pairs) = pairs else {
         return Answer::gateway(400, "Invalid Query String parameters");
     };
@@ -154,10 +120,7 @@ fn honest(
         _ => return Answer::gateway(403, "Missing Authentication Token"),
     };
     result.unwrap_or_else(|Refusal { code, message, .. }| {
-        Answer::json(
-            400,
-            json!({"errorCode": code, "message": message}).to_string(),
-        )
+        Answer::json(400, json!({"errorCode": code, "message": message}).to_string())
     })
 }
 
@@ -204,37 +167,21 @@ fn submissions(
                 (Fault::UpdatedDates, Dates::Updated),
                 (Fault::KstDates, Dates::Created(9)),
             ];
-            if let Some((_, dates)) = choices
-                .into_iter()
-                .find(|(fault, _)| happens(*fault).is_some())
-            {
+            if let Some((_, dates)) = choices.into_iter().find(|(fault, _)| happens(*fault).is_some()) {
                 manner.dates = dates;
             }
         }
         nothing = nothing || happens(Fault::Empty).is_some();
     }
-    let mut page = if nothing {
-        page::Page::default()
-    } else {
-        page::page(world, &ask, &manner, now)
-    };
+    let mut page = if nothing { page::Page::default() } else { page::page(world, &ask, &manner, now) };
     if list && let Some((first, _)) = page.items.first().cloned() {
-        spoil_keys(
-            &mut page, &first, world, &ask, &manner, mischief, number, now,
-        );
+        spoil_keys(&mut page, &first, world, &ask, &manner, mischief, number, now);
     }
     mangle(&mut page.items, mischief, options.seed, number);
     let items: Vec<_> = page.items.iter().map(|(_, text)| text.as_str()).collect();
-    let next = page
-        .next
-        .as_ref()
-        .map(|key| format!(r#","nextpageKey":{}"#, query::shown(key)))
-        .unwrap_or_default();
+    let next = page.next.as_ref().map(|key| format!(r#","nextpageKey":{}"#, query::shown(key))).unwrap_or_default();
     let answer = Answer::json(200, format!(r#"{{"Items":[{}]{next}}}"#, items.join(",")));
-    Ok(Answer {
-        items: items.len(),
-        ..answer
-    })
+    Ok(Answer { items: items.len(), ..answer })
 }
 
 /// The faults of paging.
@@ -252,10 +199,7 @@ fn spoil_keys(
     if let Some(key) = page::gap(ask, first, manner.order)
         && mischief.happens(Fault::EmptyPageWithKey, number).is_some()
     {
-        *page = page::Page {
-            items: Vec::new(),
-            next: Some(key),
-        };
+        *page = page::Page { items: Vec::new(), next: Some(key) };
         return;
     }
     if let Some(cursor) = &ask.cursor {
@@ -279,15 +223,9 @@ fn spoil_keys(
 
 /// The approved submissions of one human.
 fn applicant(pairs: &[(String, String)], world: &World, now: Timestamp) -> Result<Answer, Refusal> {
-    let missing = || Refusal {
-        code: "missing_data",
-        message: "Required input data is missing".to_owned(),
-        date: false,
-    };
-    let (_, wanted) = pairs
-        .iter()
-        .find(|(name, _)| name == "applicant_id")
-        .ok_or_else(missing)?;
+    let missing =
+        || Refusal { code: "missing_data", message: "Required input data is missing".to_owned(), date: false };
+    let (_, wanted) = pairs.iter().find(|(name, _)| name == "applicant_id").ok_or_else(missing)?;
     let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
     let mut found = Vec::new();
     for (key, source) in world.range(everything) {
@@ -310,8 +248,5 @@ fn applicant(pairs: &[(String, String)], world: &World, now: Timestamp) -> Resul
         }
     }
     let items = found.len();
-    Ok(Answer {
-        items,
-        ..Answer::json(200, Value::Array(found).to_string())
-    })
+    Ok(Answer { items, ..Answer::json(200, Value::Array(found).to_string()) })
 }

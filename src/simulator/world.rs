@@ -61,12 +61,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(state: State) -> Self {
-        let mut world = Self {
-            state,
-            index: BTreeMap::new(),
-            keys: HashMap::new(),
-            indexed: 0,
-        };
+        let mut world = Self { state, index: BTreeMap::new(), keys: HashMap::new(), indexed: 0 };
         for (id, (created, laid)) in &world.state.overlay {
             if !matches!(laid, Laid::Removed) {
                 let id: Arc<str> = id.as_str().into();
@@ -79,12 +74,7 @@ impl World {
 
     /// Adds what was born since the last call. Everything that looks at the index calls this first.
     pub(super) fn catch_up(&mut self, now: Timestamp) {
-        let State {
-            seed,
-            initial,
-            history_ms,
-            ..
-        } = self.state;
+        let State { seed, initial, history_ms, .. } = self.state;
         let due = initial + self.state.timeline.births(now);
         while self.indexed < due {
             let n = self.indexed;
@@ -108,44 +98,25 @@ impl World {
     /// The indexed item with this id.
     pub(super) fn find(&self, id: &str) -> Option<(&Key, Source)> {
         let (id, created) = self.keys.get_key_value(id)?;
-        self.index
-            .get_key_value(&(*created, Arc::clone(id)))
-            .map(|(key, source)| (key, *source))
+        self.index.get_key_value(&(*created, Arc::clone(id))).map(|(key, source)| (key, *source))
     }
 
     /// The index from just after `from` up to just before `to`, oldest first.
-    pub(super) fn range(
-        &self,
-        range: (Bound<Key>, Bound<Key>),
-    ) -> impl DoubleEndedIterator<Item = (&Key, Source)> {
+    pub(super) fn range(&self, range: (Bound<Key>, Bound<Key>)) -> impl DoubleEndedIterator<Item = (&Key, Source)> {
         // BTreeMap panics on an upside-down range; a period that ends before it starts simply holds nothing.
         let empty = match (&range.0, &range.1) {
-            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
-                a >= b
-            }
+            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
             _ => false,
         };
-        let range = if empty {
-            (Bound::Excluded((i64::MAX, "".into())), Bound::Unbounded)
-        } else {
-            range
-        };
+        let range = if empty { (Bound::Excluded((i64::MAX, "".into())), Bound::Unbounded) } else { range };
         self.index.range(range).map(|(key, source)| (key, *source))
     }
 
     /// The item, or the text that stands in its place.
     pub(super) fn look(&self, key: &Key, source: Source, now: Timestamp) -> Result<Value, String> {
-        let State {
-            seed,
-            life,
-            ref timeline,
-            ref overlay,
-            ..
-        } = self.state;
+        let State { seed, life, ref timeline, ref overlay, .. } = self.state;
         match source {
-            Source::Born(n, birth) => {
-                Ok(item(seed, n, life, timeline, birth, timeline.active(now)))
-            }
+            Source::Born(n, birth) => Ok(item(seed, n, life, timeline, birth, timeline.active(now))),
             Source::Laid => match overlay.get(&*key.1) {
                 Some((_, Laid::Item(item))) => Ok(item.clone()),
                 Some((_, Laid::Raw(text))) => Err(text.clone()),
@@ -156,19 +127,14 @@ impl World {
 
     /// Every item as it is now, in full. A raw text that is no JSON value is shown as text under `_raw`.
     pub(super) fn truth(&self, now: Timestamp) -> Vec<Value> {
-        let full = |(key, source)| {
-            match self.look(key, source, now) {
+        let full = |(key, source)| match self.look(key, source, now) {
             Ok(item) => item,
             Err(text) => serde_json::from_str(&text).unwrap_or_else(|_| {
                 let created_at = Timestamp::from_timestamp_millis(key.0).unwrap_or_default();
                 serde_json::json!({"submission_id": *key.1, "created_at": iso(created_at), "_raw": text})
             }),
-        }
         };
-        self.range((Bound::Unbounded, Bound::Unbounded))
-            .map(full)
-            .map(|item| with_token(item, "truth"))
-            .collect()
+        self.range((Bound::Unbounded, Bound::Unbounded)).map(full).map(|item| with_token(item, "truth")).collect()
     }
 
     /// Lays something over the item with this id.
@@ -188,21 +154,10 @@ impl World {
     /// listed as created now.
     pub(super) fn put(&mut self, item: Value, now: Timestamp) {
         self.catch_up(now);
-        let id = item["submission_id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let given = item["created_at"]
-            .as_str()
-            .and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-        let created = given
-            .map(|at| at.timestamp_millis())
-            .or_else(|| self.keys.get(&*id).copied());
-        self.lay(
-            &id,
-            created.unwrap_or_else(|| now.timestamp_millis()),
-            Laid::Item(item),
-        );
+        let id = item["submission_id"].as_str().unwrap_or_default().to_owned();
+        let given = item["created_at"].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+        let created = given.map(|at| at.timestamp_millis()).or_else(|| self.keys.get(&*id).copied());
+        self.lay(&id, created.unwrap_or_else(|| now.timestamp_millis()), Laid::Item(item));
     }
 
     /// Changes an item with `change`. From then on it stays as it is.
@@ -211,15 +166,10 @@ impl World {
         let Some((key, source)) = self.find(id) else {
             return;
         };
-        let seen = self
-            .look(key, source, now)
-            .or_else(|text| serde_json::from_str(&text));
+        let seen = self.look(key, source, now).or_else(|text| serde_json::from_str(&text));
         match seen {
             Ok(item) => self.put(change(item), now),
-            Err(_) => tracing::warn!(
-                id,
-                "simulator: a raw item that is no JSON cannot be changed"
-            ),
+            Err(_) => tracing::warn!(id, "simulator: a raw item that is no JSON cannot be changed"),
         }
     }
 
@@ -231,10 +181,7 @@ impl World {
     }
 
     pub(super) fn blank(&mut self, id: &str, now: Timestamp) {
-        self.change(id, now, |item| {
-            item.as_object()
-                .map_or(Value::Null, |map| Value::Object(view::blank(map)))
-        });
+        self.change(id, now, |item| item.as_object().map_or(Value::Null, |map| Value::Object(view::blank(map))));
     }
 
     pub(super) fn remove(&mut self, id: &str, now: Timestamp) {
@@ -247,12 +194,8 @@ impl World {
 fn with_token(mut item: Value, token: &str) -> Value {
     match &mut item {
         Value::String(text) if text.contains(TOKEN) => *text = text.replace(TOKEN, token),
-        Value::Array(all) => all
-            .iter_mut()
-            .for_each(|one| *one = with_token(one.take(), token)),
-        Value::Object(all) => all
-            .values_mut()
-            .for_each(|one| *one = with_token(one.take(), token)),
+        Value::Array(all) => all.iter_mut().for_each(|one| *one = with_token(one.take(), token)),
+        Value::Object(all) => all.values_mut().for_each(|one| *one = with_token(one.take(), token)),
         _ => {}
     }
     item

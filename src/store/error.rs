@@ -69,15 +69,23 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => match source {
                 sqlx::Error::Database(error) => match error.code().as_deref() {
-                    Some("28000" | "28P01") => "PostgreSQL refuses the user or password: check database.url or database.url_file.",
+                    Some("28000" | "28P01") => {
+                        "PostgreSQL refuses the user or password: check database.url or database.url_file."
+                    }
                     Some("3D000") => "The database does not exist: create it, or correct its name in database.url.",
-                    Some("42501") => "The user lacks a right: run argos-sync migrate as the owner, or grant what docs/postgresql.md lists.",
+                    Some("42501") => {
+                        "The user lacks a right: run argos-sync migrate as the owner, or grant what docs/postgresql.md lists."
+                    }
                     Some("25006") => "The server is read-only, perhaps a standby: point database.url at the primary.",
                     Some("53100") => "The server's disk is full: make room; the daemon goes on where it stopped.",
                     Some("3F000" | "42P01") => "The schema is missing: run argos-sync migrate.",
-                    _ => "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log.",
+                    _ => {
+                        "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log."
+                    }
                 },
-                sqlx::Error::Tls(_) => "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate.",
+                sqlx::Error::Tls(_) => {
+                    "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
+                }
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
                     "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
                 }
@@ -89,8 +97,12 @@ impl StoreError {
             }
             Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
             Self::NotMigrated => "Run argos-sync migrate, or set database.migrate = true.",
-            Self::Migrate(_) => "See the cause; the user needs the right to create the schema argos (docs/postgresql.md).",
-            Self::OtherSecret => "Remove database.hash_secret, or set it to the secret that the database was made with.",
+            Self::Migrate(_) => {
+                "See the cause; the user needs the right to create the schema argos (docs/postgresql.md)."
+            }
+            Self::OtherSecret => {
+                "Remove database.hash_secret, or set it to the secret that the database was made with."
+            }
         }
     }
 }

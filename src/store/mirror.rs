@@ -204,7 +204,8 @@ async fn children(
         row.insert("submission_id".to_owned(), json!(write.submission.submission_id));
         Value::Object(row)
     };
-    let changed = |which: fn(&ChildrenChanged) -> bool| writes.iter().filter(move |write| which(&write.children_changed));
+    let changed =
+        |which: fn(&ChildrenChanged) -> bool| writes.iter().filter(move |write| which(&write.children_changed));
     let ids = |which| changed(which).map(|write| write.submission.submission_id.clone()).collect::<Vec<_>>();
 
     let attempts = |which: &ChildrenChanged| which.attempts;
@@ -213,10 +214,14 @@ async fn children(
         let rows: Vec<Value> = changed(attempts)
             .flat_map(|write| write.submission.attempt_rows(drift).into_iter().map(|row| of(write, row)))
             .collect();
-        sqlx::query!("delete from argos.attempts where project_id = $1 and submission_id = any($2)", project_id, &ids_changed)
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::doing("replacing attempts"))?;
+        sqlx::query!(
+            "delete from argos.attempts where project_id = $1 and submission_id = any($2)",
+            project_id,
+            &ids_changed
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("replacing attempts"))?;
         sqlx::query!(
             "insert into argos.attempts select r.* from jsonb_populate_recordset(null::argos.attempts, $1) r",
             Json(rows) as _
@@ -232,10 +237,14 @@ async fn children(
         let rows: Vec<Value> = changed(matches)
             .flat_map(|write| write.submission.match_rows(drift).into_iter().map(|row| of(write, row)))
             .collect();
-        sqlx::query!("delete from argos.aml_matches where project_id = $1 and submission_id = any($2)", project_id, &ids_changed)
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::doing("replacing AML matches"))?;
+        sqlx::query!(
+            "delete from argos.aml_matches where project_id = $1 and submission_id = any($2)",
+            project_id,
+            &ids_changed
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("replacing AML matches"))?;
         sqlx::query!(
             "insert into argos.aml_matches select r.* from jsonb_populate_recordset(null::argos.aml_matches, $1) r",
             Json(rows) as _

@@ -112,8 +112,14 @@ async fn apply_once(
     keep(&mut transaction, scope, &bad, &mut counts).await?;
 
     let at = scope.page.observed_at;
-    progress::save_walk(&mut transaction, project_id, scope.page.lane, scope.walk, (scope.end != End::More).then_some(at))
-        .await?;
+    progress::save_walk(
+        &mut transaction,
+        project_id,
+        scope.page.lane,
+        scope.walk,
+        (scope.end != End::More).then_some(at),
+    )
+    .await?;
     if scope.end != End::More {
         progress::cover(&mut transaction, project_id, scope.walk).await?;
     }

@@ -37,7 +37,9 @@ impl SyncError {
         match self {
             Self::Api(error) => error.advice(),
             Self::Store(error) => error.advice(),
-            Self::NotLeader { .. } => "One process writes at a time; this one takes over by itself when the other ends.",
+            Self::NotLeader { .. } => {
+                "One process writes at a time; this one takes over by itself when the other ends."
+            }
             Self::EndlessList { .. } => {
                 "The walk starts over and nothing is marked as covered; if it lasts, show the vendor's support the last nextpageKey."
             }

@@ -90,7 +90,8 @@ pub fn version(
         None => ("news", change::news(None, state)),
     };
     let number = stored.map_or(1, |stored| stored.version + 1);
-    let chain = stored.map_or_else(|| page.key.chain_start(page.project_id, &submission.submission_id), |s| s.version_id);
+    let chain =
+        stored.map_or_else(|| page.key.chain_start(page.project_id, &submission.submission_id), |s| s.version_id);
     let id = page.key.version(&chain, &state.bytes());
     let context = Context {
         project_id: page.project_id,

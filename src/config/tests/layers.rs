@@ -7,107 +7,41 @@ use super::*;
 #[test]
 fn the_defaults_are_as_decided() {
     let settings = Settings::default();
-    let [Project { id, name, api }] = settings.projects.as_slice() else {
-        panic!("{settings:?}")
-    };
+    let [Project { id, name, api }] = settings.projects.as_slice() else { panic!("{settings:?}") };
     assert_eq!((id.as_str(), name.as_str()), ("default", "default"));
-    assert_eq!(
-        api.base_url.as_str(),
-        "https://rest-api.argosidentity.com/v3"
-    );
+    assert_eq!(api.base_url.as_str(), "https://rest-api.argosidentity.com/v3");
     assert!(api.key.is_none());
-    assert_eq!(
-        (api.dialect, api.parameters, api.count),
-        (Dialect::Idcheck, Parameters::Query, 100)
-    );
-    assert_eq!(
-        (
-            api.connect_timeout.as_secs(),
-            api.read_timeout.as_secs(),
-            api.timeout.as_secs()
-        ),
-        (10, 30, 60)
-    );
-    assert_eq!(
-        (api.max_response_bytes, api.requests_per_day, api.retries),
-        (32 << 20, 100_000, 5)
-    );
+    assert_eq!((api.dialect, api.parameters, api.count), (Dialect::Idcheck, Parameters::Query, 100));
+    assert_eq!((api.connect_timeout.as_secs(), api.read_timeout.as_secs(), api.timeout.as_secs()), (10, 30, 60));
+    assert_eq!((api.max_response_bytes, api.requests_per_day, api.retries), (32 << 20, 100_000, 5));
     assert!((api.requests_per_second - 5.0).abs() < f64::EPSILON);
-    assert_eq!(
-        (api.backoff_initial.as_millis(), api.backoff_max.as_secs()),
-        (500, 30)
-    );
+    assert_eq!((api.backoff_initial.as_millis(), api.backoff_max.as_secs()), (500, 30));
     assert_eq!(api.retry_after_max.as_secs(), 300);
-    assert_eq!(
-        (
-            settings.poll.interval.as_secs(),
-            settings.poll.lookback.as_secs()
-        ),
-        (30, 3 * 86400)
-    );
+    assert_eq!((settings.poll.interval.as_secs(), settings.poll.lookback.as_secs()), (30, 3 * 86400));
     assert_eq!(settings.poll.since, None);
-    assert_eq!(
-        (settings.events.import, settings.events.include_userid),
-        (ImportEvents::Each, false)
-    );
+    assert_eq!((settings.events.import, settings.events.include_userid), (ImportEvents::Each, false));
     let limits = &settings.limits;
-    assert_eq!(
-        (limits.item_bytes, limits.item_depth, limits.item_children),
-        (1 << 20, 64, 2000)
-    );
+    assert_eq!((limits.item_bytes, limits.item_depth, limits.item_children), (1 << 20, 64, 2000));
     assert_eq!((limits.page_items, limits.walk_pages), (10_000, 100_000));
     assert_eq!(settings.quarantine.retention.as_secs(), 7 * 86400);
     let database = &settings.database;
-    assert!(
-        database.embedded
-            && database.migrate
-            && database.url.is_none()
-            && database.hash_secret.is_none()
-    );
-    assert_eq!(
-        (database.max_connections, database.data_dir.as_ref()),
-        (5, None)
-    );
-    assert_eq!(
-        (
-            database.connect_timeout.as_secs(),
-            database.statement_timeout.as_secs()
-        ),
-        (10, 30)
-    );
-    assert_eq!(
-        (settings.lease.ttl.as_secs(), settings.lease.holder.as_ref()),
-        (30, None)
-    );
-    assert!(
-        settings
-            .lease
-            .holder_name()
-            .ends_with(&std::process::id().to_string())
-    );
-    assert_eq!(
-        (
-            settings.http.enabled,
-            settings.http.listen.to_string().as_str()
-        ),
-        (true, "127.0.0.1:9464")
-    );
-    assert_eq!(
-        (settings.log.level.as_str(), settings.log.format),
-        ("info", LogFormat::Auto)
-    );
+    assert!(database.embedded && database.migrate && database.url.is_none() && database.hash_secret.is_none());
+    assert_eq!((database.max_connections, database.data_dir.as_ref()), (5, None));
+    assert_eq!((database.connect_timeout.as_secs(), database.statement_timeout.as_secs()), (10, 30));
+    assert_eq!((settings.lease.ttl.as_secs(), settings.lease.holder.as_ref()), (30, None));
+    assert!(settings.lease.holder_name().ends_with(&std::process::id().to_string()));
+    assert_eq!((settings.http.enabled, settings.http.listen.to_string().as_str()), (true, "127.0.0.1:9464"));
+    assert_eq!((settings.log.level.as_str(), settings.log.format), ("info", LogFormat::Auto));
     assert_eq!(settings.shutdown.grace.as_secs(), 20);
 }
 
 #[test]
 fn each_layer_is_stronger_than_the_one_before() {
-    let given = Given::file(
-        "[poll]\ninterval = '2s'\nlookback = '2d'\n[lease]\nttl = '40s'\n[log]\nlevel = 'warn'",
-    )
-    .env("ARGOS_SYNC__POLL__LOOKBACK", "4d")
-    .env("ARGOS_SYNC__LEASE__TTL", "50s")
-    .flag("lease.ttl", "55s")
-    .flag("lease.ttl", "60s");
+    let given = Given::file("[poll]\ninterval = '2s'\nlookback = '2d'\n[lease]\nttl = '40s'\n[log]\nlevel = 'warn'")
+        .env("ARGOS_SYNC__POLL__LOOKBACK", "4d")
+        .env("ARGOS_SYNC__LEASE__TTL", "50s")
+        .flag("lease.ttl", "55s")
+        .flag("lease.ttl", "60s");
     let dir = TempDir::new().unwrap();
     let settings = given.load_in(&dir).unwrap();
     assert_eq!(settings.shutdown.grace, Duration::from_secs(20));
@@ -116,22 +50,10 @@ fn each_layer_is_stronger_than_the_one_before() {
     assert_eq!(settings.lease.ttl, Duration::from_secs(60));
     let file = dir.path().join("settings.toml");
     assert_eq!(effective(&settings, "shutdown.grace"), ("20s", "default"));
-    assert_eq!(
-        effective(&settings, "poll.interval"),
-        ("2s", file.to_str().unwrap())
-    );
-    assert_eq!(
-        effective(&settings, "poll.lookback"),
-        ("4d", "ARGOS_SYNC__POLL__LOOKBACK")
-    );
-    assert_eq!(
-        effective(&settings, "lease.ttl"),
-        ("60s", "flag --set lease.ttl")
-    );
-    assert_eq!(
-        effective(&settings, "lease.holder"),
-        ("<not set>", "default")
-    );
+    assert_eq!(effective(&settings, "poll.interval"), ("2s", file.to_str().unwrap()));
+    assert_eq!(effective(&settings, "poll.lookback"), ("4d", "ARGOS_SYNC__POLL__LOOKBACK"));
+    assert_eq!(effective(&settings, "lease.ttl"), ("60s", "flag --set lease.ttl"));
+    assert_eq!(effective(&settings, "lease.holder"), ("<not set>", "default"));
 }
 
 #[test]
@@ -143,31 +65,21 @@ fn the_file_may_be_named_by_a_variable_and_the_flag_wins() {
     let env = none().env("ARGOS_SYNC_CONFIG", one.to_str().unwrap()).env;
     assert_eq!(load(None, &env, &[]).unwrap().log.level, "warn");
     assert_eq!(load(Some(&two), &env, &[]).unwrap().log.level, "error");
-    assert_eq!(
-        load(None, &none().env("ARGOS_SYNC_CONFIG", "").env, &[])
-            .unwrap()
-            .log
-            .level,
-        "info"
-    );
+    assert_eq!(load(None, &none().env("ARGOS_SYNC_CONFIG", "").env, &[]).unwrap().log.level, "info");
     // Exactly this name: no other endings are tried.
     let error = load(Some(&dir.path().join("two")), &HashMap::new(), &[]).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot read the settings file /"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("cannot read the settings file /"), "{error}");
 }
 
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
-    Given::file("[poll]\nintervall = '1s'\n[polls]\n[api]\ntimeout = '9s'\ninterval = '1s'\n[zzzzzz]\nqqqqqq = 1").fails_with(&[
-        "unknown setting \"api.interval\" in FILE: did you mean \"poll.interval\"?",
-        "unknown setting \"poll.intervall\" in FILE: did you mean \"poll.interval\"?",
-        "unknown setting \"polls\" in FILE: did you mean \"poll\"?",
-        "unknown setting \"zzzzzz.qqqqqq\" in FILE: config/default.toml lists every setting",
-    ]);
+    Given::file("[poll]\nintervall = '1s'\n[polls]\n[api]\ntimeout = '9s'\ninterval = '1s'\n[zzzzzz]\nqqqqqq = 1")
+        .fails_with(&[
+            "unknown setting \"api.interval\" in FILE: did you mean \"poll.interval\"?",
+            "unknown setting \"poll.intervall\" in FILE: did you mean \"poll.interval\"?",
+            "unknown setting \"polls\" in FILE: did you mean \"poll\"?",
+            "unknown setting \"zzzzzz.qqqqqq\" in FILE: config/default.toml lists every setting",
+        ]);
     Given::file("api = 'x'\npoll.interval.x = 1\n[lease]").fails_with(&[
         "\"api\" in FILE is a section, not a setting: write its settings as api.NAME",
         "unknown setting \"poll.interval.x\" in FILE: did you mean \"poll.interval\"?",

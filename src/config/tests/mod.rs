@@ -25,10 +25,7 @@ struct Given {
 
 impl Given {
     fn file(text: &str) -> Self {
-        Self {
-            file: Some(text.to_owned()),
-            ..Self::default()
-        }
+        Self { file: Some(text.to_owned()), ..Self::default() }
     }
 
     fn env(mut self, name: &str, value: &str) -> Self {
@@ -57,18 +54,14 @@ impl Given {
         load(path.as_deref(), &self.env, &self.flags).map_err(|error| {
             assert_eq!(error.to_string(), error.problems().join("\n"));
             assert!(!format!("{error} {error:?}").contains(MARKER), "{error}");
-            let shown = |problem: &String| {
-                problem
-                    .replace(&format!("{here}/settings.toml"), "FILE")
-                    .replace(here, "DIR")
-            };
+            let shown =
+                |problem: &String| problem.replace(&format!("{here}/settings.toml"), "FILE").replace(here, "DIR");
             error.problems().iter().map(shown).collect()
         })
     }
 
     fn settings(&self) -> Settings {
-        self.load()
-            .unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
+        self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
     }
 
     #[track_caller]
@@ -82,10 +75,7 @@ fn none() -> Given {
 }
 
 fn effective<'a>(settings: &'a Settings, key: &str) -> (&'a str, &'a str) {
-    let found = settings
-        .effective()
-        .iter()
-        .find(|effective| effective.key == key);
+    let found = settings.effective().iter().find(|effective| effective.key == key);
     let found = found.unwrap_or_else(|| panic!("{key} is not listed"));
     (found.value.as_str(), found.source.as_str())
 }

@@ -22,31 +22,12 @@ fn projects_may_be_listed() {
         key = 's3cr3t-M4RK3R'
         count = 7
     ";
-    let settings = Given::file(text)
-        .env("ARGOS_SYNC__API__TIMEOUT", "25s")
-        .load_in(&dir)
-        .unwrap();
-    let [kr, jp] = settings.projects.as_slice() else {
-        panic!("{settings:?}")
-    };
-    assert_eq!(
-        (
-            kr.id.as_str(),
-            kr.name.as_str(),
-            jp.id.as_str(),
-            jp.name.as_str()
-        ),
-        ("kr", "Korea", "jp", "jp")
-    );
+    let settings = Given::file(text).env("ARGOS_SYNC__API__TIMEOUT", "25s").load_in(&dir).unwrap();
+    let [kr, jp] = settings.projects.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((kr.id.as_str(), kr.name.as_str(), jp.id.as_str(), jp.name.as_str()), ("kr", "Korea", "jp", "jp"));
     assert_eq!((kr.api.count, jp.api.count), (50, 7));
-    assert_eq!(
-        (kr.api.dialect, jp.api.dialect),
-        (Dialect::V3, Dialect::Idcheck)
-    );
-    assert_eq!(
-        (kr.api.timeout.as_secs(), jp.api.timeout.as_secs()),
-        (25, 25)
-    );
+    assert_eq!((kr.api.dialect, jp.api.dialect), (Dialect::V3, Dialect::Idcheck));
+    assert_eq!((kr.api.timeout.as_secs(), jp.api.timeout.as_secs()), (25, 25));
     assert_eq!(kr.api.key.as_ref().unwrap().expose_secret(), "kr-key");
     assert_eq!(jp.api.key.as_ref().unwrap().expose_secret(), MARKER);
     settings.require_keys().unwrap();
@@ -54,26 +35,12 @@ fn projects_may_be_listed() {
     let file = dir.path().join("settings.toml");
     let file = file.to_str().unwrap();
     assert_eq!(effective(&settings, "projects.kr.count"), ("50", file));
-    assert_eq!(
-        effective(&settings, "projects.kr.timeout"),
-        ("25s", "ARGOS_SYNC__API__TIMEOUT")
-    );
-    assert_eq!(
-        effective(&settings, "projects.kr.retries"),
-        ("5", "default")
-    );
+    assert_eq!(effective(&settings, "projects.kr.timeout"), ("25s", "ARGOS_SYNC__API__TIMEOUT"));
+    assert_eq!(effective(&settings, "projects.kr.retries"), ("5", "default"));
     assert_eq!(effective(&settings, "projects.kr.name"), ("Korea", file));
     assert_eq!(effective(&settings, "projects.jp.name"), ("jp", "default"));
-    assert_eq!(
-        effective(&settings, "projects.jp.key"),
-        ("<redacted>", file)
-    );
-    assert!(
-        !settings
-            .effective()
-            .iter()
-            .any(|effective| effective.key.starts_with("api."))
-    );
+    assert_eq!(effective(&settings, "projects.jp.key"), ("<redacted>", file));
+    assert!(!settings.effective().iter().any(|effective| effective.key.starts_with("api.")));
     assert!(!format!("{settings:?}").contains(MARKER));
 }
 
@@ -111,11 +78,9 @@ fn mistakes_in_the_list_are_named() {
         "projects.4.id = \"D\" (FILE) must be 1 to 64 of a-z, 0-9, \"_\" and \"-\"",
         "projects.4.backoff_initial (FILE) must not be longer than api.backoff_max (default)",
     ]);
-    Given::file("[projects]\nid = 'a'").fails_with(&[
-        "[projects] in FILE must be [[projects]], with two brackets, once per project",
-    ]);
-    Given::file("projects = 'a'")
-        .fails_with(&["projects in FILE must be [[projects]] entries, one for each project"]);
+    Given::file("[projects]\nid = 'a'")
+        .fails_with(&["[projects] in FILE must be [[projects]], with two brackets, once per project"]);
+    Given::file("projects = 'a'").fails_with(&["projects in FILE must be [[projects]] entries, one for each project"]);
     none()
         .flag("projects.kr.key", MARKER)
         .fails_with(&["flag --set projects.kr.key cannot be used: projects can only be listed in the settings file"]);
@@ -129,8 +94,7 @@ fn missing_keys_are_told_when_they_are_needed() {
         "project \"default\" has no API key: let api.key_file (ARGOS_SYNC__API__KEY_FILE) name a file that holds it, \
          or put it into ARGOS_SYNC__API__KEY"
     );
-    let listed =
-        Given::file("[[projects]]\nid = 'a'\n[[projects]]\nid = 'b'\nkey = 'k'").settings();
+    let listed = Given::file("[[projects]]\nid = 'a'\n[[projects]]\nid = 'b'\nkey = 'k'").settings();
     assert_eq!(
         listed.require_keys().unwrap_err().to_string(),
         "project \"a\" has no API key: give its [[projects]] entry a key_file that names a file with the key"

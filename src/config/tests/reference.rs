@@ -10,10 +10,7 @@ use super::*;
 /// Every key in `default.toml`, also those that stand as `# key = value`.
 fn documented() -> BTreeSet<String> {
     let is_key = |line: &str| {
-        line.split_once(" = ").is_some_and(|(key, _)| {
-            key.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        })
+        line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
     };
     let lines: Vec<&str> = DEFAULT_TOML
         .lines()
@@ -22,9 +19,7 @@ fn documented() -> BTreeSet<String> {
             _ => line,
         })
         .collect();
-    let table = File::from_str(&lines.join("\n"), FileFormat::Toml)
-        .collect()
-        .unwrap();
+    let table = File::from_str(&lines.join("\n"), FileFormat::Toml).collect().unwrap();
     let mut keys = BTreeSet::new();
     for (section, value) in table {
         match value.kind {
@@ -55,13 +50,9 @@ fn default_toml_explains_every_key() {
     let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
     for (above, line) in lines.iter().zip(&lines[1..]) {
         let key = line.trim_start_matches("# ");
-        let is_key = key
-            .split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        assert!(
-            !is_key || (above.starts_with("# ") && !above.contains(" = \"")),
-            "nothing explains {line}"
-        );
+        let is_key =
+            key.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        assert!(!is_key || (above.starts_with("# ") && !above.contains(" = \"")), "nothing explains {line}");
         assert!(line.len() <= 120, "{line}");
     }
 }
@@ -69,29 +60,17 @@ fn default_toml_explains_every_key() {
 #[test]
 fn every_single_key_is_listed_as_effective() {
     let settings = Settings::default();
-    let listed: BTreeMap<&str, &str> = settings
-        .effective()
-        .iter()
-        .map(|one| (one.key.as_str(), one.source.as_str()))
-        .collect();
+    let listed: BTreeMap<&str, &str> =
+        settings.effective().iter().map(|one| (one.key.as_str(), one.source.as_str())).collect();
     let known = known_keys();
     assert_eq!(listed.len(), settings.effective().len());
     assert_eq!(listed.len() + 1, known.len());
     assert!(
-        known
-            .iter()
-            .filter(|key| *key != layers::PROJECTS)
-            .all(|key| listed.get(key.as_str()) == Some(&"default"))
+        known.iter().filter(|key| *key != layers::PROJECTS).all(|key| listed.get(key.as_str()) == Some(&"default"))
     );
     // What stands in the defaults can be said by a variable.
-    for effective in settings
-        .effective()
-        .iter()
-        .filter(|one| one.value != "<not set>")
-    {
-        none()
-            .env(&layers::variable(&effective.key), &effective.value)
-            .settings();
+    for effective in settings.effective().iter().filter(|one| one.value != "<not set>") {
+        none().env(&layers::variable(&effective.key), &effective.value).settings();
     }
 }
 
@@ -105,14 +84,8 @@ fn production_toml_loads_once_its_files_exist() {
     }
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("api-key"), "k3y\n").unwrap();
-    std::fs::write(
-        dir.path().join("database-url"),
-        "postgres://u:p@h/d?sslmode=verify-full\n",
-    )
-    .unwrap();
-    let settings = Given::file(&text.replace("\"/etc/argos-sync/", "\"DIR/"))
-        .load_in(&dir)
-        .unwrap();
+    std::fs::write(dir.path().join("database-url"), "postgres://u:p@h/d?sslmode=verify-full\n").unwrap();
+    let settings = Given::file(&text.replace("\"/etc/argos-sync/", "\"DIR/")).load_in(&dir).unwrap();
     assert!(!settings.database.embedded && settings.database.url.is_some());
     assert_eq!(settings.log.format, LogFormat::Json);
     settings.require_keys().unwrap();

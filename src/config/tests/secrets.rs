@@ -8,66 +8,22 @@ use super::*;
 fn secrets_come_from_their_own_place_or_a_file() {
     let dir = TempDir::new().unwrap();
     let hash = "0123456789abcdefABCDEF".repeat(3)[..64].to_owned();
-    for (name, text) in [
-        ("key", "k3y\r\n"),
-        ("url", "postgres:///d?host=/run\n"),
-        ("hash", hash.as_str()),
-    ] {
+    for (name, text) in [("key", "k3y\r\n"), ("url", "postgres:///d?host=/run\n"), ("hash", hash.as_str())] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
-    let text =
-        "api.key_file = 'DIR/key'\n[database]\nurl_file = 'DIR/url'\nhash_secret_file = 'DIR/hash'";
+    let text = "api.key_file = 'DIR/key'\n[database]\nurl_file = 'DIR/url'\nhash_secret_file = 'DIR/hash'";
     let settings = Given::file(text).load_in(&dir).unwrap();
-    assert_eq!(
-        settings.projects[0]
-            .api
-            .key
-            .as_ref()
-            .unwrap()
-            .expose_secret(),
-        "k3y"
-    );
-    assert_eq!(
-        settings.database.url.as_ref().unwrap().expose_secret(),
-        "postgres:///d?host=/run"
-    );
-    assert_eq!(
-        settings
-            .database
-            .hash_secret
-            .as_ref()
-            .unwrap()
-            .expose_secret(),
-        hash
-    );
+    assert_eq!(settings.projects[0].api.key.as_ref().unwrap().expose_secret(), "k3y");
+    assert_eq!(settings.database.url.as_ref().unwrap().expose_secret(), "postgres:///d?host=/run");
+    assert_eq!(settings.database.hash_secret.as_ref().unwrap().expose_secret(), hash);
     let key = dir.path().join("key");
-    assert_eq!(
-        effective(&settings, "api.key"),
-        ("<redacted>", key.to_str().unwrap())
-    );
-    assert_eq!(
-        effective(&settings, "api.key_file").0,
-        key.to_str().unwrap()
-    );
+    assert_eq!(effective(&settings, "api.key"), ("<redacted>", key.to_str().unwrap()));
+    assert_eq!(effective(&settings, "api.key_file").0, key.to_str().unwrap());
     // An all-digit key stays text, zeros and all.
     let settings = none().env("ARGOS_SYNC__API__KEY", "0042").settings();
-    assert_eq!(
-        settings.projects[0]
-            .api
-            .key
-            .as_ref()
-            .unwrap()
-            .expose_secret(),
-        "0042"
-    );
-    assert_eq!(
-        effective(&settings, "api.key"),
-        ("<redacted>", "ARGOS_SYNC__API__KEY")
-    );
-    assert_eq!(
-        effective(&Settings::default(), "api.key"),
-        ("<not set>", "default")
-    );
+    assert_eq!(settings.projects[0].api.key.as_ref().unwrap().expose_secret(), "0042");
+    assert_eq!(effective(&settings, "api.key"), ("<redacted>", "ARGOS_SYNC__API__KEY"));
+    assert_eq!(effective(&Settings::default(), "api.key"), ("<not set>", "default"));
 }
 
 #[test]
@@ -90,32 +46,18 @@ fn bad_secret_files_are_named() {
             format!("{MARKER} ").into_bytes(),
             "the secret in DIR/space holds a space or a letter outside ASCII: it could not be sent",
         ),
-        (
-            "binary",
-            vec![0xff, 0xfe],
-            "the secret in DIR/binary is not UTF-8 text",
-        ),
-        (
-            "long",
-            vec![b'x'; 70_000],
-            "the secret in DIR/long is too long for a secret: more than 65536 bytes",
-        ),
+        ("binary", vec![0xff, 0xfe], "the secret in DIR/binary is not UTF-8 text"),
+        ("long", vec![b'x'; 70_000], "the secret in DIR/long is too long for a secret: more than 65536 bytes"),
     ];
     for (name, content, sentence) in cases {
         std::fs::write(dir.path().join(name), content).unwrap();
-        let problems = Given::file(&format!("api.key_file = 'DIR/{name}'"))
-            .load_in(&dir)
-            .unwrap_err();
+        let problems = Given::file(&format!("api.key_file = 'DIR/{name}'")).load_in(&dir).unwrap_err();
         assert_eq!(problems, [format!("api.key_file (FILE): {sentence}")]);
     }
-    let problems = Given::file("api.key_file = 'DIR/none'")
-        .load_in(&dir)
-        .unwrap_err();
+    let problems = Given::file("api.key_file = 'DIR/none'").load_in(&dir).unwrap_err();
     assert_eq!(
         problems,
-        [
-            "api.key_file (FILE): the secret cannot be read from DIR/none: No such file or directory (os error 2)"
-        ]
+        ["api.key_file (FILE): the secret cannot be read from DIR/none: No such file or directory (os error 2)"]
     );
 }
 
@@ -123,9 +65,7 @@ fn bad_secret_files_are_named() {
 fn a_secret_and_its_file_together_are_refused() {
     Given::file("api.key_file = 'DIR/key'")
         .env("ARGOS_SYNC__API__KEY", MARKER)
-        .fails_with(&[
-            "api.key (ARGOS_SYNC__API__KEY) and api.key_file (FILE) are both set: keep one",
-        ]);
+        .fails_with(&["api.key (ARGOS_SYNC__API__KEY) and api.key_file (FILE) are both set: keep one"]);
 }
 
 #[test]
@@ -138,49 +78,28 @@ fn secrets_never_show() {
         .env("ARGOS_SYNC__DATABASE__HASH_SECRET", &hash)
         .settings();
     let shown = format!("{settings:?} {settings:#?} {:?}", settings.effective());
-    assert!(
-        !shown.contains(MARKER) && !shown.contains("0badc0de"),
-        "{shown}"
-    );
+    assert!(!shown.contains(MARKER) && !shown.contains("0badc0de"), "{shown}");
 
     let api = "api.key (flag --set api.key) holds a space or a letter outside ASCII: it could not be sent";
     none().flag("api.key", "s3cr3t-M4RK3R é").fails_with(&[api]);
-    none()
-        .flag("api.key", "")
-        .fails_with(&["api.key (flag --set api.key) is empty"]);
+    none().flag("api.key", "").fails_with(&["api.key (flag --set api.key) is empty"]);
     let url = "database.url (flag --set database.url) is not a URL such as postgres://user:password@host:5432/database \
                (a \"/\", \"?\", \"#\" or \"@\" in the password must be written as %2F, %3F, %23 or %40)";
+    none().flag("database.url", "mysql://u:s3cr3t-M4RK3R@h/d").fails_with(&[url]);
+    none().flag("database.url", "postgres://u:s3cr3t-M4RK3R#@h/d").fails_with(&[url]);
     none()
-        .flag("database.url", "mysql://u:s3cr3t-M4RK3R@h/d")
-        .fails_with(&[url]);
-    none()
-        .flag("database.url", "postgres://u:s3cr3t-M4RK3R#@h/d")
-        .fails_with(&[url]);
-    none().flag("database.hash_secret", MARKER).fails_with(&[
-        "database.hash_secret (flag --set database.hash_secret) must be 64 hexadecimal digits",
-    ]);
+        .flag("database.hash_secret", MARKER)
+        .fails_with(&["database.hash_secret (flag --set database.hash_secret) must be 64 hexadecimal digits"]);
     Given::file("api.key = 12345").fails_with(&["api.key (FILE) must be text, in quotes"]);
 }
 
 #[test]
 fn mistakes_in_toml_are_placed_and_not_quoted() {
     let cases = [
-        (
-            "[api]\nkey = \"s3cr3t-M4RK3R",
-            "FILE is not valid TOML: see line 2, column 21",
-        ),
-        (
-            "[api]\nkey = s3cr3t-M4RK3R",
-            "FILE is not valid TOML: see line 2, column 7",
-        ),
-        (
-            "[api]\nkey = 's3cr3t-M4RK3R'\nkey = 's3cr3t-M4RK3R'",
-            "FILE is not valid TOML: see line 3, column 1",
-        ),
-        (
-            "s3cr3t-M4RK3R",
-            "FILE is not valid TOML: see line 1, column 14",
-        ),
+        ("[api]\nkey = \"s3cr3t-M4RK3R", "FILE is not valid TOML: see line 2, column 21"),
+        ("[api]\nkey = s3cr3t-M4RK3R", "FILE is not valid TOML: see line 2, column 7"),
+        ("[api]\nkey = 's3cr3t-M4RK3R'\nkey = 's3cr3t-M4RK3R'", "FILE is not valid TOML: see line 3, column 1"),
+        ("s3cr3t-M4RK3R", "FILE is not valid TOML: see line 1, column 14"),
         ("api.key = 99999999999999999999", "FILE is not valid TOML"),
     ];
     for (text, sentence) in cases {

@@ -7,47 +7,21 @@ use super::*;
 /// One wrong value, and its sentence.
 #[track_caller]
 fn refused(key: &str, value: &str, sentence: &str) {
-    none()
-        .flag(key, value)
-        .fails_with(&[&sentence.replace('@', &format!("flag --set {key}"))]);
+    none().flag(key, value).fails_with(&[&sentence.replace('@', &format!("flag --set {key}"))]);
 }
 
 #[test]
 fn lengths_of_time_need_a_unit() {
     Given::file("[poll]\ninterval = 30")
         .fails_with(&["poll.interval = \"30\" (FILE) needs a unit: write 30s for seconds"]);
-    none().env("ARGOS_SYNC__LEASE__TTL", "20").fails_with(&[
-        "lease.ttl = \"20\" (ARGOS_SYNC__LEASE__TTL) needs a unit: write 20s for seconds",
-    ]);
-    refused(
-        "poll.interval",
-        "999ms",
-        "poll.interval = \"999ms\" (@) must be at least 1s",
-    );
-    refused(
-        "lease.ttl",
-        "1ms",
-        "lease.ttl = \"1ms\" (@) must be at least 1s",
-    );
-    refused(
-        "api.timeout",
-        "0s",
-        "api.timeout = \"0s\" (@) must be longer than nothing",
-    );
-    refused(
-        "shutdown.grace",
-        "4000d",
-        "shutdown.grace = \"4000d\" (@) must not be longer than 3650d",
-    );
-    for text in [
-        "soon",
-        "",
-        "-5s",
-        "-5",
-        "nan",
-        "5 parsecs",
-        "99999999999999999999y",
-    ] {
+    none()
+        .env("ARGOS_SYNC__LEASE__TTL", "20")
+        .fails_with(&["lease.ttl = \"20\" (ARGOS_SYNC__LEASE__TTL) needs a unit: write 20s for seconds"]);
+    refused("poll.interval", "999ms", "poll.interval = \"999ms\" (@) must be at least 1s");
+    refused("lease.ttl", "1ms", "lease.ttl = \"1ms\" (@) must be at least 1s");
+    refused("api.timeout", "0s", "api.timeout = \"0s\" (@) must be longer than nothing");
+    refused("shutdown.grace", "4000d", "shutdown.grace = \"4000d\" (@) must not be longer than 3650d");
+    for text in ["soon", "", "-5s", "-5", "nan", "5 parsecs", "99999999999999999999y"] {
         let sentence = "api.read_timeout = \"VALUE\" (@) is not a length of time: \
                         write a number and a unit, such as 30s, 5m or 3d";
         refused("api.read_timeout", text, &sentence.replace("VALUE", text));
@@ -56,10 +30,7 @@ fn lengths_of_time_need_a_unit() {
         let sentence = "poll.lookback = \"VALUE\" (@) must be whole days, at least 1d";
         refused("poll.lookback", text, &sentence.replace("VALUE", text));
     }
-    assert_eq!(
-        none().flag("poll.lookback", "48h").settings().poll.lookback,
-        Duration::from_secs(2 * 86400)
-    );
+    assert_eq!(none().flag("poll.lookback", "48h").settings().poll.lookback, Duration::from_secs(2 * 86400));
 }
 
 #[test]
@@ -68,119 +39,38 @@ fn numbers_and_words_are_held_to_their_range() {
         let sentence = "api.count = \"VALUE\" (@) must be a whole number from 1 to 2000";
         refused("api.count", text, &sentence.replace("VALUE", text));
     }
-    Given::file("api.count = 99.9")
-        .fails_with(&["api.count = \"99.9\" (FILE) must be a whole number from 1 to 2000"]);
+    Given::file("api.count = 99.9").fails_with(&["api.count = \"99.9\" (FILE) must be a whole number from 1 to 2000"]);
     Given::file("api.count = [1]").fails_with(&["api.count (FILE) must be a single value"]);
-    refused(
-        "limits.item_depth",
-        "101",
-        "limits.item_depth = \"101\" (@) must be a whole number from 1 to 100",
-    );
+    refused("limits.item_depth", "101", "limits.item_depth = \"101\" (@) must be a whole number from 1 to 100");
     for text in ["0", "nan", "inf", "-1", "many"] {
         let sentence = "api.requests_per_second = \"VALUE\" (@) must be a number above 0";
-        refused(
-            "api.requests_per_second",
-            text,
-            &sentence.replace("VALUE", text),
-        );
+        refused("api.requests_per_second", text, &sentence.replace("VALUE", text));
     }
     let size = "limits.item_bytes = \"1 MB\" (@) is not a size: \
                 write a number of bytes, or one with KiB, MiB or GiB, such as 32MiB";
     refused("limits.item_bytes", "1 MB", size);
-    refused(
-        "limits.item_bytes",
-        "99999999999GiB",
-        &size.replace("1 MB", "99999999999GiB"),
-    );
-    refused(
-        "limits.item_bytes",
-        "0KiB",
-        "limits.item_bytes = \"0KiB\" (@) must be at least 1",
-    );
-    assert_eq!(
-        none()
-            .flag("limits.item_bytes", "64 KiB")
-            .settings()
-            .limits
-            .item_bytes,
-        64 << 10
-    );
-    assert_eq!(
-        none()
-            .flag("limits.item_bytes", "4096")
-            .settings()
-            .limits
-            .item_bytes,
-        4096
-    );
-    refused(
-        "api.dialect",
-        "v4",
-        "api.dialect = \"v4\" (@) must be \"idcheck\" or \"v3\"",
-    );
-    refused(
-        "api.parameters",
-        "Query",
-        "api.parameters = \"Query\" (@) must be \"query\" or \"body\"",
-    );
-    refused(
-        "events.import",
-        "all",
-        "events.import = \"all\" (@) must be \"each\" or \"summary\"",
-    );
-    refused(
-        "log.format",
-        "xml",
-        "log.format = \"xml\" (@) must be \"auto\" or \"text\" or \"json\"",
-    );
-    refused(
-        "database.migrate",
-        "1",
-        "database.migrate = \"1\" (@) must be true or false",
-    );
-    refused(
-        "poll.since",
-        "20240131",
-        "poll.since = \"20240131\" (@) is not a day: write it as 2024-01-31",
-    );
-    refused(
-        "poll.since",
-        "2023-02-29",
-        "poll.since = \"2023-02-29\" (@) is not a day: write it as 2024-01-31",
-    );
-    assert_eq!(
-        Given::file("poll.since = 2024-02-29")
-            .settings()
-            .poll
-            .since
-            .unwrap()
-            .to_string(),
-        "2024-02-29"
-    );
+    refused("limits.item_bytes", "99999999999GiB", &size.replace("1 MB", "99999999999GiB"));
+    refused("limits.item_bytes", "0KiB", "limits.item_bytes = \"0KiB\" (@) must be at least 1");
+    assert_eq!(none().flag("limits.item_bytes", "64 KiB").settings().limits.item_bytes, 64 << 10);
+    assert_eq!(none().flag("limits.item_bytes", "4096").settings().limits.item_bytes, 4096);
+    refused("api.dialect", "v4", "api.dialect = \"v4\" (@) must be \"idcheck\" or \"v3\"");
+    refused("api.parameters", "Query", "api.parameters = \"Query\" (@) must be \"query\" or \"body\"");
+    refused("events.import", "all", "events.import = \"all\" (@) must be \"each\" or \"summary\"");
+    refused("log.format", "xml", "log.format = \"xml\" (@) must be \"auto\" or \"text\" or \"json\"");
+    refused("database.migrate", "1", "database.migrate = \"1\" (@) must be true or false");
+    refused("poll.since", "20240131", "poll.since = \"20240131\" (@) is not a day: write it as 2024-01-31");
+    refused("poll.since", "2023-02-29", "poll.since = \"2023-02-29\" (@) is not a day: write it as 2024-01-31");
+    assert_eq!(Given::file("poll.since = 2024-02-29").settings().poll.since.unwrap().to_string(), "2024-02-29");
     refused(
         "http.listen",
         "localhost:1",
         "http.listen = \"localhost:1\" (@) must be an address and a port, such as 127.0.0.1:9464",
     );
-    refused(
-        "lease.holder",
-        "",
-        "lease.holder = \"\" (@) must not be empty",
-    );
-    refused(
-        "lease.holder",
-        "a\nb",
-        "lease.holder (@) must not hold control characters",
-    );
+    refused("lease.holder", "", "lease.holder = \"\" (@) must not be empty");
+    refused("lease.holder", "a\nb", "lease.holder (@) must not hold control characters");
     let long = "x".repeat(65);
-    for (text, shown) in [
-        ("A", " = \"A\""),
-        ("a:b", " = \"a:b\""),
-        ("", " = \"\""),
-        (long.as_str(), ""),
-    ] {
-        let sentence =
-            format!("api.project_id{shown} (@) must be 1 to 64 of a-z, 0-9, \"_\" and \"-\"");
+    for (text, shown) in [("A", " = \"A\""), ("a:b", " = \"a:b\""), ("", " = \"\""), (long.as_str(), "")] {
+        let sentence = format!("api.project_id{shown} (@) must be 1 to 64 of a-z, 0-9, \"_\" and \"-\"");
         refused("api.project_id", text, &sentence);
     }
 }
@@ -192,13 +82,7 @@ fn log_levels_are_checked() {
                         write error, warn, info, debug or trace, or with parts, such as info,sqlx=warn";
         refused("log.level", text, &sentence.replace("VALUE", text));
     }
-    for text in [
-        "warn",
-        "OFF",
-        "info,sqlx=warn",
-        "argos_sync=debug, info",
-        "info,[walk{project=kr}]=trace",
-    ] {
+    for text in ["warn", "OFF", "info,sqlx=warn", "argos_sync=debug, info", "info,[walk{project=kr}]=trace"] {
         assert_eq!(none().flag("log.level", text).settings().log.level, text);
     }
 }
@@ -212,10 +96,7 @@ fn base_urls_are_checked_and_not_repeated() {
         ("http://10.0.0.1/v3", https),
         ("ftp://127.0.0.1/v3", https),
         ("data:text/plain,x", https),
-        (
-            "example.com/v3",
-            "api.base_url (@) is not a URL such as https://rest-api.argosidentity.com/v3",
-        ),
+        ("example.com/v3", "api.base_url (@) is not a URL such as https://rest-api.argosidentity.com/v3"),
         (
             "https://user:s3cr3t-M4RK3R@example.com",
             "api.base_url (@) must not hold a user name or password: the API takes only its key",
@@ -224,18 +105,11 @@ fn base_urls_are_checked_and_not_repeated() {
             "https://user:s3cr3t-M4RK3R@exa mple",
             "api.base_url (@) is not a URL such as https://rest-api.argosidentity.com/v3",
         ),
-        (
-            "https://example.com/v3?key=s3cr3t-M4RK3R",
-            "api.base_url (@) must end with its path: no \"?\" and no \"#\"",
-        ),
+        ("https://example.com/v3?key=s3cr3t-M4RK3R", "api.base_url (@) must end with its path: no \"?\" and no \"#\""),
     ];
     for (url, sentence) in refusals {
         let problems = none().flag("api.base_url", url).load().unwrap_err();
-        assert_eq!(
-            problems,
-            [sentence.replace('@', "flag --set api.base_url")],
-            "{url}"
-        );
+        assert_eq!(problems, [sentence.replace('@', "flag --set api.base_url")], "{url}");
     }
     let accepted = [
         ("https://example.com/v3/", "https://example.com/v3"),
@@ -245,13 +119,7 @@ fn base_urls_are_checked_and_not_repeated() {
         ("http://LOCALHOST/v3", "http://localhost/v3"),
     ];
     for (url, shown) in accepted {
-        assert_eq!(
-            none().flag("api.base_url", url).settings().projects[0]
-                .api
-                .base_url
-                .as_str(),
-            shown
-        );
+        assert_eq!(none().flag("api.base_url", url).settings().projects[0].api.base_url.as_str(), shown);
     }
 }
 
@@ -271,21 +139,14 @@ fn settings_are_held_against_each_other() {
     none()
         .flag("lease.ttl", "1")
         .flag("database.statement_timeout", "31s")
-        .fails_with(&[
-            "lease.ttl = \"1\" (flag --set lease.ttl) needs a unit: write 1s for seconds",
-        ]);
+        .fails_with(&["lease.ttl = \"1\" (flag --set lease.ttl) needs a unit: write 1s for seconds"]);
 }
 
 #[test]
 fn a_database_url_switches_the_private_one_off() {
-    let settings = none()
-        .env("ARGOS_SYNC__DATABASE__URL", "postgres://u:p@h/d")
-        .settings();
+    let settings = none().env("ARGOS_SYNC__DATABASE__URL", "postgres://u:p@h/d").settings();
     assert!(!settings.database.embedded);
-    assert_eq!(
-        effective(&settings, "database.embedded"),
-        ("false", "database.url is set")
-    );
+    assert_eq!(effective(&settings, "database.embedded"), ("false", "database.url is set"));
     none().flag("database.embedded", "true").flag("database.url", "postgres://u:p@h/d").fails_with(&[
         "database.embedded (flag --set database.embedded) is true although there is a database.url: keep one of the two",
     ]);

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
 fn state(item: Value) -> State {
     State::of(&item)
 }
@@ -76,7 +77,8 @@ fn matches_are_matched_by_resource_then_number_then_content() {
 
 #[test]
 fn detail_is_told_without_the_comment() {
-    let with = |comment: &str| state(json!({"kyc": {"result": "rejected", "comment": comment, "commentCode": ["other"]}}));
+    let with =
+        |comment: &str| state(json!({"kyc": {"result": "rejected", "comment": comment, "commentCode": ["other"]}}));
     let drafts = news(Some(&with("for Jane")), &with("for Jack"));
     assert_eq!(names(&drafts), ["kyc.detail_changed", "submission.updated"]);
     assert!(!format!("{drafts:?}").contains("Ja"));
@@ -85,7 +87,9 @@ fn detail_is_told_without_the_comment() {
 #[test]
 fn names_of_changed_fields_go_two_levels_deep() {
     let before = state(json!({"data": {"name": "a", "cf1": "x"}, "kyc": {"result": "pending"}, "new": 1, "empty": {}}));
-    let after = state(json!({"data": {"name": "b"}, "kyc": {"result": "pending", "attempts": []}, "new": 2, "memo": {"text": "t"}}));
+    let after = state(
+        json!({"data": {"name": "b"}, "kyc": {"result": "pending", "attempts": []}, "new": 2, "memo": {"text": "t"}}),
+    );
     assert_eq!(changed_fields(&before, &after), ["data.cf1", "data.name", "empty", "kyc.attempts", "memo.text", "new"]);
 }
 

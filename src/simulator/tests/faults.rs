@@ -27,27 +27,17 @@ async fn faults_that_replace_the_answer() {
         let answer = get(&simulator, "").await;
         assert_eq!(answer.status().as_u16(), status, "{name}");
         assert!(answer.text().await.unwrap().contains(part), "{name}");
-        assert_eq!(
-            ids(&read(&simulator, "").await).len(),
-            50,
-            "{name} was only once"
-        );
+        assert_eq!(ids(&read(&simulator, "").await).len(), 50, "{name} was only once");
     }
     simulator.set_faults(faults("retry-after-seconds=7"));
     assert_eq!(get(&simulator, "").await.headers()["retry-after"], "7");
     simulator.set_faults(faults("retry-after-date=60"));
-    assert_eq!(
-        get(&simulator, "").await.headers()["retry-after"],
-        "Tue, 10 Mar 2026 12:01:00 GMT"
-    );
+    assert_eq!(get(&simulator, "").await.headers()["retry-after"], "Tue, 10 Mar 2026 12:01:00 GMT");
     simulator.set_faults(faults("wrong-content-type,clock-skew=-86400"));
     let answer = get(&simulator, "").await;
     assert_eq!(
         (&answer.headers()["content-type"], &answer.headers()["date"]),
-        (
-            &"text/plain".parse().unwrap(),
-            &"Mon, 09 Mar 2026 12:00:00 GMT".parse().unwrap()
-        )
+        (&"text/plain".parse().unwrap(), &"Mon, 09 Mar 2026 12:00:00 GMT".parse().unwrap())
     );
 }
 
@@ -68,11 +58,7 @@ async fn faults_of_the_connection() {
     drop(answer);
     simulator.set_faults(faults("stall"));
     let url = format!("{}/submission", simulator.base_url());
-    let asked = reqwest::Client::new()
-        .get(url)
-        .timeout(Duration::from_millis(200))
-        .send()
-        .await;
+    let asked = reqwest::Client::new().get(url).timeout(Duration::from_millis(200)).send().await;
     assert!(asked.unwrap_err().is_timeout());
     assert_eq!(simulator.requests().last().unwrap().status, 0);
     simulator.set_faults(faults("slow=150"));
@@ -85,28 +71,16 @@ async fn faults_of_the_connection() {
 #[tokio::test]
 async fn faults_of_paging() {
     for order in [Order::NewestFirst, Order::OldestFirst] {
-        let simulator = start(Options {
-            order,
-            initial: 100,
-            ..Options::default()
-        })
-        .await;
+        let simulator = start(Options { order, initial: 100, ..Options::default() }).await;
         let all: BTreeSet<_> = simulator.truth().iter().map(id).collect();
         let seen = |pages: &[Value]| pages.iter().flat_map(ids).collect::<Vec<_>>();
         simulator.set_faults(faults("empty-page-with-key"));
         let pages = walk(&simulator, "count=25", 50).await;
-        assert_eq!(
-            pages.iter().map(|page| ids(page).len()).collect::<Vec<_>>(),
-            [0, 25, 0, 25, 0, 25, 0, 25]
-        );
+        assert_eq!(pages.iter().map(|page| ids(page).len()).collect::<Vec<_>>(), [0, 25, 0, 25, 0, 25, 0, 25]);
         assert_eq!(seen(&pages).into_iter().collect::<BTreeSet<_>>(), all);
         simulator.set_faults(faults("repeat-key"));
         let pages = walk(&simulator, "count=25", 5).await;
-        assert!(
-            pages
-                .iter()
-                .all(|page| page["nextpageKey"] == pages[0]["nextpageKey"])
-        );
+        assert!(pages.iter().all(|page| page["nextpageKey"] == pages[0]["nextpageKey"]));
         simulator.set_faults(faults("cycle-key"));
         let pages = walk(&simulator, "count=25", 5).await;
         assert_eq!(pages[0]["nextpageKey"], pages[2]["nextpageKey"]);
@@ -117,15 +91,9 @@ async fn faults_of_paging() {
         simulator.set_faults(faults("count-clip=10"));
         assert_eq!(walk(&simulator, "count=25", 50).await.len(), 10);
         simulator.set_faults(faults("shuffle"));
-        let (one, two) = (
-            walk(&simulator, "count=25", 50).await,
-            walk(&simulator, "count=25", 50).await,
-        );
+        let (one, two) = (walk(&simulator, "count=25", 50).await, walk(&simulator, "count=25", 50).await);
         assert_ne!(seen(&one), seen(&two));
-        assert_eq!(
-            ids(&one[1]).into_iter().collect::<BTreeSet<_>>(),
-            ids(&two[1]).into_iter().collect()
-        );
+        assert_eq!(ids(&one[1]).into_iter().collect::<BTreeSet<_>>(), ids(&two[1]).into_iter().collect());
         assert_eq!(seen(&one).into_iter().collect::<BTreeSet<_>>(), all);
     }
 }
@@ -136,33 +104,18 @@ async fn faults_of_dates_and_items() {
     let day = "?count=200&start_date=2026-03-09&end_date=2026-03-09";
     simulator.set_faults(faults("kst-dates"));
     let page = read(&simulator, day).await;
-    let times: Vec<_> = page["Items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| item["created_at"].as_str().unwrap())
-        .collect();
-    assert!(
-        times
-            .iter()
-            .all(|at| ("2026-03-08T15:00:00".."2026-03-09T15:00:00").contains(at))
-            && times.len() == 100
-    );
+    let times: Vec<_> =
+        page["Items"].as_array().unwrap().iter().map(|item| item["created_at"].as_str().unwrap()).collect();
+    assert!(times.iter().all(|at| ("2026-03-08T15:00:00".."2026-03-09T15:00:00").contains(at)) && times.len() == 100);
     simulator.set_faults(faults("ignore-dates"));
     assert_eq!(ids(&read(&simulator, day).await).len(), 200);
     simulator.set_faults(faults("updated-dates"));
     for item in read(&simulator, day).await["Items"].as_array().unwrap() {
-        let at = item["updated_at"]
-            .as_str()
-            .or(item["created_at"].as_str())
-            .unwrap();
+        let at = item["updated_at"].as_str().or(item["created_at"].as_str()).unwrap();
         assert!(at.starts_with("2026-03-09"));
     }
     simulator.set_faults(faults("index-lag=3600"));
-    let newest = read(&simulator, "?count=1").await["Items"][0]["created_at"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let newest = read(&simulator, "?count=1").await["Items"][0]["created_at"].as_str().unwrap().to_owned();
     assert!(*newest < *"2026-03-10T11:00:00.001Z");
     simulator.set_faults(faults("bad-item"));
     let page = read(&simulator, "?count=10").await;
@@ -174,19 +127,7 @@ async fn faults_of_dates_and_items() {
     assert!(text.contains(r"\u0000\ud800") && text.contains(":1e400"));
     simulator.set_faults(faults("retyped"));
     let page = read(&simulator, "?count=200").await;
-    assert!(
-        page["Items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|item| item["kyc"]["comment"].is_string())
-    );
-    assert!(
-        page["Items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|item| item["additional_list"].is_object())
-    );
+    assert!(page["Items"].as_array().unwrap().iter().any(|item| item["kyc"]["comment"].is_string()));
+    assert!(page["Items"].as_array().unwrap().iter().any(|item| item["additional_list"].is_object()));
     assert!(page.to_string().contains("retry_countj"));
 }

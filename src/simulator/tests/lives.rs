@@ -10,15 +10,8 @@ use super::*;
 
 #[tokio::test]
 async fn same_seed_same_truth() {
-    let (one, two) = (
-        start(Options::default()).await,
-        start(Options::default()).await,
-    );
-    let other = start(Options {
-        seed: 2,
-        ..Options::default()
-    })
-    .await;
+    let (one, two) = (start(Options::default()).await, start(Options::default()).await);
+    let other = start(Options { seed: 2, ..Options::default() }).await;
     assert_eq!(one.truth().len(), 200);
     assert_eq!(one.truth(), two.truth());
     assert_ne!(one.truth(), other.truth());
@@ -27,11 +20,7 @@ async fn same_seed_same_truth() {
 #[tokio::test]
 async fn freeze_holds_everything_still() {
     let clock = clock();
-    let options = Options {
-        rate: 0.1,
-        life: 0.5,
-        ..Options::default()
-    };
+    let options = Options { rate: 0.1, life: 0.5, ..Options::default() };
     let simulator = Simulator::start(options, clock.clone()).await.unwrap();
     clock.advance(TimeDelta::minutes(30));
     simulator.freeze();
@@ -45,47 +34,26 @@ async fn freeze_holds_everything_still() {
     let after = simulator.truth();
     assert_eq!(after.len(), before.len() + 60);
     assert_ne!(after[..before.len()], before[..], "lives go on");
-    let times = |items: &[Value]| {
-        items
-            .iter()
-            .map(|item| item["created_at"].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        times(&after[..before.len()]),
-        times(&before),
-        "the past stays as it was"
-    );
+    let times = |items: &[Value]| items.iter().map(|item| item["created_at"].clone()).collect::<Vec<_>>();
+    assert_eq!(times(&after[..before.len()]), times(&before), "the past stays as it was");
 }
 
 #[tokio::test]
 async fn a_state_file_continues() {
     let folder = tempfile::tempdir().unwrap();
     let clock = clock();
-    let options = Options {
-        rate: 1.0,
-        life: 0.01,
-        state_file: Some(folder.path().join("sim.json")),
-        ..Options::default()
-    };
-    let first = Simulator::start(options.clone(), clock.clone())
-        .await
-        .unwrap();
+    let options =
+        Options { rate: 1.0, life: 0.01, state_file: Some(folder.path().join("sim.json")), ..Options::default() };
+    let first = Simulator::start(options.clone(), clock.clone()).await.unwrap();
     clock.advance(TimeDelta::seconds(100));
     let some = id(&first.truth()[3]);
     first.patch(&some, json!({"memo": {"text": "laid"}}));
-    first.put_raw(
-        "rawone",
-        clock.now(),
-        r#"{"submission_id":"rawone","x":1e400,"y":"\ud800"}"#,
-    );
+    first.put_raw("rawone", clock.now(), r#"{"submission_id":"rawone","x":1e400,"y":"\ud800"}"#);
     first.freeze();
     let before = first.truth();
     first.stop().await.unwrap();
     clock.advance(TimeDelta::days(1));
-    let second = Simulator::start(Options { seed: 9, ..options }, clock.clone())
-        .await
-        .unwrap();
+    let second = Simulator::start(Options { seed: 9, ..options }, clock.clone()).await.unwrap();
     assert_eq!(second.truth(), before);
     clock.advance(TimeDelta::seconds(50));
     assert_eq!(second.truth().len(), before.len() + 50);
@@ -95,17 +63,8 @@ async fn a_state_file_continues() {
 #[tokio::test]
 async fn links_differ_on_every_read() {
     let simulator = start(Options::default()).await;
-    let (one, two) = (
-        read(&simulator, "?count=200").await,
-        read(&simulator, "?count=200").await,
-    );
-    let pairs = || {
-        one["Items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(two["Items"].as_array().unwrap())
-    };
+    let (one, two) = (read(&simulator, "?count=200").await, read(&simulator, "?count=200").await);
+    let pairs = || one["Items"].as_array().unwrap().iter().zip(two["Items"].as_array().unwrap());
     let (a, b) = pairs().find(|(item, _)| item["image"].is_object()).unwrap();
     assert_ne!(a["image"]["idImage"], b["image"]["idImage"]);
     assert!(pairs().all(|(a, b)| no_links(a.clone()) == no_links(b.clone())));
@@ -114,12 +73,8 @@ async fn links_differ_on_every_read() {
 
 #[tokio::test]
 async fn all_documented_fields_occur() {
-    let simulator = start(Options {
-        initial: 3_000,
-        history: Duration::from_secs(90 * 86_400),
-        ..Options::default()
-    })
-    .await;
+    let simulator =
+        start(Options { initial: 3_000, history: Duration::from_secs(90 * 86_400), ..Options::default() }).await;
     let mut seen = BTreeSet::new();
     for item in simulator.truth() {
         collect("", &item, &mut seen);
@@ -142,10 +97,7 @@ async fn all_documented_fields_occur() {
         bank_verification.account_number bank_verification.retry_count id_LivenessScore.Screen_play \
         id_LivenessScore.Paper_printed id_LivenessScore.Replace_portraits Injection_action.type Injection_action.time \
         tokenId memo.text image.selfieImage duplicated_information recognition_score argos_score";
-    let missing: Vec<_> = documented
-        .split_whitespace()
-        .filter(|field| !seen.contains(*field))
-        .collect();
+    let missing: Vec<_> = documented.split_whitespace().filter(|field| !seen.contains(*field)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -153,11 +105,7 @@ fn collect(path: &str, value: &Value, seen: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                collect(
-                    &format!("{path}{}{key}", if path.is_empty() { "" } else { "." }),
-                    value,
-                    seen,
-                );
+                collect(&format!("{path}{}{key}", if path.is_empty() { "" } else { "." }), value, seen);
             }
         }
         Value::Array(all) => all.iter().for_each(|one| collect(path, one, seen)),
@@ -170,21 +118,12 @@ fn collect(path: &str, value: &Value, seen: &mut BTreeSet<String>) {
 async fn a_killed_run_takes_nothing_back() {
     let folder = tempfile::tempdir().unwrap();
     let clock = clock();
-    let options = Options {
-        rate: 1.0,
-        state_file: Some(folder.path().join("sim.json")),
-        ..Options::default()
-    };
-    let first = Simulator::start(options.clone(), clock.clone())
-        .await
-        .unwrap();
+    let options = Options { rate: 1.0, state_file: Some(folder.path().join("sim.json")), ..Options::default() };
+    let first = Simulator::start(options.clone(), clock.clone()).await.unwrap();
     clock.advance(TimeDelta::seconds(60));
     let before = first.truth();
     drop(first);
-    let slower = Options {
-        rate: 0.5,
-        ..options
-    };
+    let slower = Options { rate: 0.5, ..options };
     let second = Simulator::start(slower, clock.clone()).await.unwrap();
     assert_eq!(second.truth(), before);
     clock.advance(TimeDelta::seconds(60));

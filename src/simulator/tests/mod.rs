@@ -22,12 +22,7 @@ async fn start(options: Options) -> Simulator {
 
 async fn get(simulator: &Simulator, query: &str) -> reqwest::Response {
     let url = format!("{}/submission{query}", simulator.base_url());
-    reqwest::Client::new()
-        .get(url)
-        .header("x-api-key", "simulated-key")
-        .send()
-        .await
-        .unwrap()
+    reqwest::Client::new().get(url).header("x-api-key", "simulated-key").send().await.unwrap()
 }
 
 async fn read(simulator: &Simulator, query: &str) -> Value {
@@ -55,20 +50,14 @@ async fn walk(simulator: &Simulator, query: &str, most: usize) -> Vec<Value> {
         let next = page["nextpageKey"].clone();
         pages.push(page);
         let Some(id) = next["id"].as_str() else { break };
-        cursor = format!(
-            "&nextpage_id={id}&nextpage_date={}",
-            next["created_at"].as_str().unwrap()
-        );
+        cursor = format!("&nextpage_id={id}&nextpage_date={}", next["created_at"].as_str().unwrap());
     }
     pages
 }
 
 fn no_links(mut item: Value) -> Value {
     item.as_object_mut().unwrap().remove("image");
-    if let Some(attempts) = item
-        .pointer_mut("/kyc/attempts")
-        .and_then(Value::as_array_mut)
-    {
+    if let Some(attempts) = item.pointer_mut("/kyc/attempts").and_then(Value::as_array_mut) {
         for attempt in attempts {
             attempt.as_object_mut().unwrap().remove("selfieImage");
         }

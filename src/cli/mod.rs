@@ -1,0 +1,91 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod demo;
+mod get;
+mod migrate;
+mod once;
+mod postgres;
+mod run;
+mod simulate;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::config::{self, Settings};
+use crate::{exit, logging};
+
+/// Mirrors ARGOS ID check submissions into PostgreSQL by polling GET /submission, and writes an event for every change
+/// into an outbox table in the same transaction.
+#[derive(Parser)]
+#[command(name = "argos-sync", version, about, long_about = None, after_help = exit::TABLE, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Settings file (TOML); every key is explained in config/default.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting, e.g. --set poll.interval=10s (seen by other users in the process list: no secrets here)
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Poll until stopped: the daemon
+    Run,
+    /// Read everything once (from poll.since, or all), print a summary, and end
+    Once(once::Once),
+    /// Create or upgrade the schema argos
+    Migrate,
+    /// Validate settings, database, migrations and one request per project, and print the effective settings
+    Check,
+    /// Print submissions as the vendor shows them, without touching the database
+    Get(get::Get),
+    /// Show the main job: a private PostgreSQL, the simulator and the daemon, with a live view
+    Demo(demo::Demo),
+    /// Serve a stand-in for the vendor's API on loopback
+    Simulate(Box<simulate::Simulate>),
+    /// Run a command beside a private, migrated PostgreSQL, with DATABASE_URL set (for developers)
+    #[command(hide = true)]
+    Postgres(postgres::Postgres),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn execute(self) -> Result<(), AppError> {
+        let settings = self.settings()?;
+        logging::init(&settings.log);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a thread for the runtime can be started");
+        runtime.block_on(async {
+            match self.command {
+                Command::Run => run::execute(settings).await,
+                Command::Once(once) => once.execute(settings).await,
+                Command::Migrate => migrate::execute(settings).await,
+                Command::Check => check::execute(settings).await,
+                Command::Get(get) => get.execute(settings).await,
+                Command::Demo(demo) => demo.execute(settings).await,
+                Command::Simulate(simulate) => simulate.execute().await,
+                Command::Postgres(postgres) => postgres.execute(settings).await,
+            }
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, AppError> {
+        Ok(config::load(self.global.config.as_deref(), &config::environment(), &self.global.set)?)
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, e.g. poll.interval=10s")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

@@ -1,0 +1,86 @@
+//! `argos-sync once`: one complete read, a summary, the end.
+
+use clap::Args;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, AppError};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::exit::Exit;
+use crate::heartbeat::Heartbeat;
+use crate::lifecycle;
+use crate::sync::report::PassReport;
+
+/// Options of `once`.
+#[derive(Args)]
+pub(super) struct Once {
+    /// Print the summary as JSON, one line per project
+    #[arg(long)]
+    json: bool,
+}
+
+impl Once {
+    pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
+        settings.require_keys()?;
+        let stop = lifecycle::stop_on_signals().map_err(super::run::signals)?;
+        let app = App::open(settings, Clock::system()).await?;
+        let result = async {
+            app.prepare_database().await?;
+            read_all(&app, &stop, |project, report| self.print(project, report)).await
+        }
+        .await;
+        app.close().await?;
+        result
+    }
+
+    fn print(&self, project: &str, report: &PassReport) {
+        let counts = &report.counts;
+        if self.json {
+            let events: serde_json::Map<_, _> =
+                counts.events.iter().map(|(kind, count)| (kind.as_str().to_owned(), json!(count))).collect();
+            let summary = json!({
+                "project": project, "complete": report.complete, "pages": report.pages, "items": counts.items,
+                "new": counts.new, "changed": counts.changed, "unchanged": counts.unchanged,
+                "quarantined": counts.quarantined, "events": events, "drift": counts.drift,
+            });
+            println!("{summary}");
+        } else {
+            println!(
+                "{project}: {} in {} pages, {} submissions: {} new, {} changed, {} unchanged, {} quarantined; {} events",
+                if report.complete { "complete" } else { "stopped" },
+                report.pages,
+                counts.items,
+                counts.new,
+                counts.changed,
+                counts.unchanged,
+                counts.quarantined,
+                counts.events_total()
+            );
+        }
+    }
+}
+
+/// Reads every project once; the lease is given back after each.
+pub(super) async fn read_all(
+    app: &App,
+    stop: &CancellationToken,
+    mut done: impl FnMut(&str, &PassReport),
+) -> Result<(), AppError> {
+    let holder = app.settings.lease.holder_name();
+    for project in &app.settings.projects {
+        let mut engine = app.engine(project, &holder, &Heartbeat::new(), stop).await?;
+        let failed = |source| AppError::Sync { project: project.id.clone(), source };
+        let result = engine.once().await;
+        let released = engine.release().await;
+        let report = result.map_err(failed)?;
+        released.map_err(failed)?;
+        report.log(&project.id);
+        done(&project.id, &report);
+        if !report.complete {
+            let message = "stopped before the end: run it again to go on".to_owned();
+            return Err(AppError::Other { message, exit: Exit::Aborted });
+        }
+    }
+    Ok(())
+}

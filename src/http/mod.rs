@@ -1,0 +1,76 @@
+//! The small HTTP port: `/metrics`, `/livez`, `/readyz`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::heartbeat::Heartbeat;
+use crate::metrics::Metrics;
+use crate::store::database;
+use crate::sync::error::chain;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The working loops.
+    pub heartbeats: Vec<Heartbeat>,
+    /// The database.
+    pub pool: PgPool,
+}
+
+/// Binds before anything else starts, so that a taken port is known at once (and tests use port 0).
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until `stop`.
+pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state(pages);
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(error = chain(&error), "the HTTP port failed");
+    }
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    match pages.metrics.encode() {
+        Ok(page) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Whether the working loops turn.
+async fn livez(State(pages): State<Pages>) -> (StatusCode, &'static str) {
+    if pages.heartbeats.iter().all(Heartbeat::alive) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "a working loop is stuck: restart the process\n")
+    }
+}
+
+/// Whether the database is reachable and migrated.
+async fn readyz(State(pages): State<Pages>) -> (StatusCode, String) {
+    let check = async {
+        let mut connection = pages.pool.acquire().await.map_err(|error| error.to_string())?;
+        database::compatible(&mut connection).await.map_err(|error| format!("{error}. {}", error.advice()))
+    };
+    match tokio::time::timeout(Duration::from_secs(2), check).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database did not answer in 2 s\n".to_owned()),
+    }
+}

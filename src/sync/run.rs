@@ -1,0 +1,77 @@
+//! The dull loop: wait, pass, decide how long to wait.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::engine::Engine;
+use super::error::{SyncError, chain};
+use super::report::PassReport;
+
+/// Pause after an error that only a person can mend: slow probes instead of a retry storm.
+const PROBE: Duration = Duration::from_secs(300);
+
+/// Longest pause after a failure of the database, however long the poll interval is.
+const DATABASE_PAUSE: Duration = Duration::from_secs(10);
+
+/// Polls until it is asked to stop, then gives the lease back.
+pub async fn run(mut engine: Engine) {
+    let settings = engine.parts().settings.clone();
+    let stop = engine.parts().stop.clone();
+    // Replicas and projects that start together should not ask together.
+    let mut next = Instant::now() + jitter(settings.poll.interval / 10);
+    let mut last_error = String::new();
+    loop {
+        engine.parts().heartbeat.expect_within(next.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep_until(next) => {}
+        }
+        let started = Instant::now();
+        let result = engine.hot().await;
+        log(&result, &engine.parts().project.id, &mut last_error);
+        let requests = result.as_ref().map_or(1, |report| report.pages.max(1));
+        let pause = pause(&result, engine.interval(requests), settings.lease.ttl);
+        // A pass that took longer than the interval delays the next one; ticks never pile up.
+        next = (started + pause).max(Instant::now());
+    }
+    engine.parts().heartbeat.expect_within(settings.shutdown.grace);
+    if let Err(error) = engine.release().await {
+        tracing::warn!(error = chain(&error), "the lease was not given back; it runs out by itself");
+    }
+}
+
+/// How long after its start a pass is followed by the next.
+fn pause(result: &Result<PassReport, SyncError>, interval: Duration, lease_ttl: Duration) -> Duration {
+    match result {
+        Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),
+        Err(SyncError::Store(_)) => interval.min(DATABASE_PAUSE),
+        Err(SyncError::NotLeader { .. }) => interval.min(lease_ttl),
+        _ => interval,
+    }
+}
+
+/// One line per pass; an error that lasts is told in full once and in short from then on.
+fn log(result: &Result<PassReport, SyncError>, project: &str, last_error: &mut String) {
+    let error = match result {
+        Ok(report) => {
+            last_error.clear();
+            return report.log(project);
+        }
+        Err(error) => error,
+    };
+    let text = chain(error);
+    match error {
+        SyncError::NotLeader { .. } if *last_error == text => tracing::debug!(project, "waiting for the lease"),
+        SyncError::NotLeader { .. } => tracing::info!(project, "{text}. {}", error.advice()),
+        _ if *last_error == text => tracing::warn!(project, kind = error.kind(), "the pass failed as before"),
+        _ => tracing::error!(project, kind = error.kind(), advice = error.advice(), "{text}"),
+    }
+    *last_error = text;
+}
+
+fn jitter(most: Duration) -> Duration {
+    most.mul_f64(f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX))
+}
