@@ -12,8 +12,12 @@
 //! A lock on a file in the data directory, held for as long as the process lives, says who owns the server. Who gets
 //! the lock starts the server; who does not joins it.
 
+mod account;
 mod error;
 mod home;
+mod initdb;
+mod log;
+mod postmaster;
 mod programs;
 mod server;
 
@@ -64,7 +68,7 @@ impl Cluster {
                 return Self::own(home, owner).await;
             }
             if let Some(socket_dir) = serving(&home).await {
-                return Ok(Self { home, socket_dir, server: None, _owner: None });
+                return Ok(Self::joined(home, socket_dir));
             }
             if Instant::now() > deadline {
                 return Err(EmbeddedError::Busy { data_dir: home.dir().into(), seconds: READY.as_secs() });
@@ -73,27 +77,26 @@ impl Cluster {
         }
     }
 
+    fn joined(home: Home, socket_dir: PathBuf) -> Self {
+        Self { home, socket_dir, server: None, _owner: None }
+    }
+
     async fn own(home: Home, owner: Flock<File>) -> Result<Self, EmbeddedError> {
-        if let Some(socket_dir) = outlast(&home).await {
-            return Ok(Self { home, socket_dir, server: None, _owner: None });
-        }
-        let major = home.cluster_major()?;
-        let programs = Programs::find_for(home.dir(), major)?;
-        if major.is_none() {
-            tracing::info!(data_dir = %home.dir().display(), version = programs.major(), "making the private database");
-            server::initdb(&home, &programs).await?;
-        }
-        server::disown_stale_lock(&home)?;
-        let socket_dir = home.socket_dir()?;
-        let mut server = Server::launch(&home, &programs, &socket_dir)?;
-        match ready(&home, &socket_dir, &mut server).await {
-            Ok(()) => {
-                tracing::info!(data_dir = %home.dir().display(), user = home.user(), "the private database answers");
-                Ok(Self { home, socket_dir, server: Some(server), _owner: Some(owner) })
+        let mut attempts = 0;
+        loop {
+            if let Some(socket_dir) = outlast(&home).await {
+                return Ok(Self::joined(home, socket_dir));
             }
-            Err(error) => {
-                let _ = server.stop().await;
-                Err(error)
+            attempts += 1;
+            match launch(&home).await {
+                Ok((server, socket_dir)) => {
+                    tracing::info!(data_dir = %home.dir().display(), user = home.user(), "the private database answers");
+                    return Ok(Self { home, socket_dir, server: Some(server), _owner: Some(owner) });
+                }
+                // The server of an owner that was killed while it started it: it came up in between and kept ours from
+                // starting. Its guard is stopping it.
+                Err(EmbeddedError::Ended { .. }) if attempts < 3 && postmaster::is_running(&home) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -178,13 +181,33 @@ impl Cluster {
     }
 }
 
+/// Makes the cluster if there is none, starts its server and waits until it answers.
+async fn launch(home: &Home) -> Result<(Server, PathBuf), EmbeddedError> {
+    let major = home.cluster_major()?;
+    let programs = Programs::find_for(home.dir(), major)?;
+    if major.is_none() {
+        tracing::info!(data_dir = %home.dir().display(), version = programs.major(), "making the private database");
+        initdb::run(home, &programs).await?;
+    }
+    postmaster::disown_stale_lock(home)?;
+    let socket_dir = home.socket_dir()?;
+    let mut server = Server::launch(home, &programs, &socket_dir)?;
+    match ready(home, &socket_dir, &mut server).await {
+        Ok(()) => Ok((server, socket_dir)),
+        Err(error) => {
+            let _ = server.stop().await;
+            Err(error)
+        }
+    }
+}
+
 /// Waits for a server without an owner to go: its owner was killed, and its guard is stopping it. Joining it would mean
 /// losing it in a moment. One that stays was started by hand: that is joined.
 async fn outlast(home: &Home) -> Option<PathBuf> {
     let deadline = Instant::now() + GONE;
     loop {
         let serves = serving(home).await;
-        if serves.is_none() && !server::is_running(home) {
+        if serves.is_none() && !postmaster::is_running(home) {
             return None;
         }
         if Instant::now() > deadline {
@@ -198,7 +221,7 @@ async fn outlast(home: &Home) -> Option<PathBuf> {
 /// The socket directory of a server that answers for this cluster. Asked by connecting: in another container the
 /// process ids of postmaster.pid mean nothing, but the socket still works.
 async fn serving(home: &Home) -> Option<PathBuf> {
-    let (_, socket_dir) = server::postmaster_pid(home)?;
+    let (_, socket_dir) = postmaster::lock_file(home)?;
     let socket_dir = PathBuf::from(socket_dir?);
     let mut connection = connect(&socket_dir).await.ok()?;
     // A stale file may name a directory where a different server listens by now.

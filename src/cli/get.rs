@@ -60,10 +60,11 @@ impl Get {
             .map_err(AppError::Client)?;
         // A person asks: the day's budget, which lives in the database, is not touched.
         client.pace.grant(u64::from(u32::MAX), Duration::from_secs(24 * 60 * 60));
-        let found = self.by.fetch(&client, project.api.count).await.map_err(|error| AppError::Sync {
-            project: project.id.clone(),
-            source: SyncError::Api(error),
-        })?;
+        let found = self
+            .by
+            .fetch(&client, project.api.count)
+            .await
+            .map_err(|error| AppError::Sync { project: project.id.clone(), source: SyncError::Api(error) })?;
         match serde_json::to_string_pretty(&found) {
             Ok(text) => println!("{text}"),
             Err(error) => return Err(AppError::Other { message: chain(&error), exit: Exit::Failure }),
@@ -79,8 +80,7 @@ impl By {
         }
         let one = self.submission_id.map(|id| ("submission_id", id));
         let count = one.is_none().then_some(count);
-        let select =
-            one.or(self.userid.map(|userid| ("userid", userid))).or(self.email.map(|email| ("email", email)));
+        let select = one.or(self.userid.map(|userid| ("userid", userid))).or(self.email.map(|email| ("email", email)));
         let mut query = Query { select, count, ..Query::default() };
         let mut found = Vec::new();
         loop {

@@ -8,10 +8,11 @@ use std::process::Stdio;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::unistd::{Gid, Uid, User, geteuid};
+use nix::unistd::{Uid, geteuid};
 use tokio::process::Command;
 
 use super::EmbeddedError;
+use super::account::{Account, name_of};
 
 /// Also the mark by which a directory is known to be ours.
 const LOCK: &str = "argos-sync.lock";
@@ -35,16 +36,6 @@ const CAN_ENTER: &str = r#"for dir; do (cd -- "$dir") 2>/dev/null || { printf %s
 pub(super) struct Home {
     dir: PathBuf,
     account: Account,
-}
-
-/// The operating-system user the server runs as.
-#[derive(Debug)]
-struct Account {
-    uid: Uid,
-    gid: Gid,
-    name: String,
-    /// We are root and this is somebody else.
-    switch: bool,
 }
 
 impl Home {
@@ -249,35 +240,6 @@ impl Home {
         };
         own().map_err(EmbeddedError::io("take over", &self.dir))
     }
-}
-
-impl Account {
-    /// An ordinary user runs the server itself. Root cannot: the directory's owner does, or else `postgres`, or else
-    /// `nobody`.
-    fn choose(owner: Option<Uid>) -> Result<Self, EmbeddedError> {
-        let us = geteuid();
-        let (user, uid) = if !us.is_root() {
-            (User::from_uid(us), us)
-        } else if let Some(owner) = owner.filter(|owner| !owner.is_root()) {
-            (User::from_uid(owner), owner)
-        } else {
-            let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
-            let user = user.filter(|user| !user.uid.is_root()).ok_or(EmbeddedError::NoServerUser)?;
-            let uid = user.uid;
-            (Ok(Some(user)), uid)
-        };
-        let user = user.ok().flatten();
-        Ok(Self {
-            uid,
-            gid: user.as_ref().map_or(Gid::from_raw(uid.as_raw()), |user| user.gid),
-            name: user.map_or_else(|| uid.to_string(), |user| user.name),
-            switch: us.is_root(),
-        })
-    }
-}
-
-fn name_of(uid: Uid) -> String {
-    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The absolute path without links, and the part of it that does not exist yet, outermost first.

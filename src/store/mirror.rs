@@ -173,17 +173,13 @@ pub async fn write(
     touched("writing submissions", done.rows_affected(), writes.len() as u64)?;
     children(connection, project_id, writes, drift).await?;
 
-    let hashed = writes.iter().filter_map(|write| Some((write, write.body_hash?)));
-    let views = hashed.map(|(write, hash)| {
-        json!({"project_id": project_id, "submission_id": write.submission.submission_id, "view": view.as_str(),
-               "version": write.version, "body_hash": bytea(&hash)})
-    });
+    let views = view_rows(project_id, view, writes);
     sqlx::query!(
         "insert into argos.submission_views
          select r.* from jsonb_populate_recordset(null::argos.submission_views, $1) r
              on conflict (project_id, submission_id, view) do update
             set version = excluded.version, body_hash = excluded.body_hash",
-        Json(views.collect::<Vec<_>>()) as _
+        Json(views) as _
     )
     .execute(connection)
     .await
@@ -199,29 +195,13 @@ async fn children(
     writes: &[Write<'_>],
     drift: &mut Drift,
 ) -> Result<(), StoreError> {
-    let of = |write: &Write<'_>, mut row: Map<String, Value>| {
-        row.insert("project_id".to_owned(), json!(project_id));
-        row.insert("submission_id".to_owned(), json!(write.submission.submission_id));
-        Value::Object(row)
-    };
-    let changed =
-        |which: fn(&ChildrenChanged) -> bool| writes.iter().filter(move |write| which(&write.children_changed));
-    let ids = |which| changed(which).map(|write| write.submission.submission_id.clone()).collect::<Vec<_>>();
-
-    let attempts = |which: &ChildrenChanged| which.attempts;
-    let ids_changed = ids(attempts);
-    if !ids_changed.is_empty() {
-        let rows: Vec<Value> = changed(attempts)
-            .flat_map(|write| write.submission.attempt_rows(drift).into_iter().map(|row| of(write, row)))
-            .collect();
-        sqlx::query!(
-            "delete from argos.attempts where project_id = $1 and submission_id = any($2)",
-            project_id,
-            &ids_changed
-        )
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::doing("replacing attempts"))?;
+    let (ids, rows) =
+        child_rows(project_id, writes, |changed| changed.attempts, |submission| submission.attempt_rows(drift));
+    if !ids.is_empty() {
+        sqlx::query!("delete from argos.attempts where project_id = $1 and submission_id = any($2)", project_id, &ids)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::doing("replacing attempts"))?;
         sqlx::query!(
             "insert into argos.attempts select r.* from jsonb_populate_recordset(null::argos.attempts, $1) r",
             Json(rows) as _
@@ -230,17 +210,13 @@ async fn children(
         .await
         .map_err(StoreError::doing("writing attempts"))?;
     }
-
-    let matches = |which: &ChildrenChanged| which.matches;
-    let ids_changed = ids(matches);
-    if !ids_changed.is_empty() {
-        let rows: Vec<Value> = changed(matches)
-            .flat_map(|write| write.submission.match_rows(drift).into_iter().map(|row| of(write, row)))
-            .collect();
+    let (ids, rows) =
+        child_rows(project_id, writes, |changed| changed.matches, |submission| submission.match_rows(drift));
+    if !ids.is_empty() {
         sqlx::query!(
             "delete from argos.aml_matches where project_id = $1 and submission_id = any($2)",
             project_id,
-            &ids_changed
+            &ids
         )
         .execute(&mut *connection)
         .await
@@ -253,16 +229,13 @@ async fn children(
         .await
         .map_err(StoreError::doing("writing AML matches"))?;
     }
-
-    let bank = |which: &ChildrenChanged| which.bank;
-    let ids_changed = ids(bank);
-    if !ids_changed.is_empty() {
-        let rows: Vec<Value> =
-            changed(bank).filter_map(|write| Some(of(write, write.submission.bank_row(drift)?))).collect();
+    let bank = |submission: &Submission| submission.bank_row(drift).into_iter().collect();
+    let (ids, rows) = child_rows(project_id, writes, |changed| changed.bank, bank);
+    if !ids.is_empty() {
         sqlx::query!(
             "delete from argos.bank_verifications where project_id = $1 and submission_id = any($2)",
             project_id,
-            &ids_changed
+            &ids
         )
         .execute(&mut *connection)
         .await
@@ -279,6 +252,26 @@ async fn children(
     Ok(())
 }
 
+/// The submissions whose children of one kind differ, and all their rows of that kind.
+fn child_rows(
+    project_id: &str,
+    writes: &[Write<'_>],
+    changed: fn(&ChildrenChanged) -> bool,
+    mut rows_of: impl FnMut(&Submission) -> Vec<Map<String, Value>>,
+) -> (Vec<String>, Vec<Value>) {
+    let (mut ids, mut rows) = (Vec::new(), Vec::new());
+    for write in writes.iter().filter(|write| changed(&write.children_changed)) {
+        let id = &write.submission.submission_id;
+        for mut row in rows_of(write.submission) {
+            row.insert("project_id".to_owned(), json!(project_id));
+            row.insert("submission_id".to_owned(), json!(id));
+            rows.push(Value::Object(row));
+        }
+        ids.push(id.clone());
+    }
+    (ids, rows)
+}
+
 fn row(project_id: &str, write: &Write<'_>, drift: &mut Drift) -> Value {
     let mut row = write.submission.row(drift);
     let mut set = |column: &str, value: Value| row.insert(column.to_owned(), value);
@@ -292,6 +285,20 @@ fn row(project_id: &str, write: &Write<'_>, drift: &mut Drift) -> Value {
     set("created_day", json!(write.created_day));
     set("item", write.submission.item.clone());
     Value::Object(row)
+}
+
+fn view_rows(project_id: &str, view: View, writes: &[Write<'_>]) -> Vec<Value> {
+    let row = |write: &Write<'_>| {
+        let hash = write.body_hash?;
+        Some(json!({
+            "project_id": project_id,
+            "submission_id": write.submission.submission_id,
+            "view": view.as_str(),
+            "version": write.version,
+            "body_hash": bytea(&hash),
+        }))
+    };
+    writes.iter().filter_map(row).collect()
 }
 
 /// The text form of a bytea.
