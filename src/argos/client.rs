@@ -90,40 +90,42 @@ impl Client {
     pub async fn submissions(&self, query: &Query) -> Result<Answer<Page>, ApiError> {
         let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
         let parameters = query.parameters(self.api.dialect);
-        self.with_retries(|| async {
-            let (body, sent_at) = self.ask("submission", &parameters).await?;
-            let content = Page::split(body, self.page_items, by_id)?;
-            Ok(Answer { sent_at, received_at: self.clock.now(), content })
-        })
-        .await
+        let mut delays = Delays::new(&self.api);
+        loop {
+            let answer = self.ask("submission", &parameters).await;
+            let page = answer.and_then(|(body, sent_at)| Ok((Page::split(body, self.page_items, by_id)?, sent_at)));
+            match page {
+                Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
+                Err(error) => self.pause(&mut delays, error).await?,
+            }
+        }
     }
 
     /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
     pub async fn applicant(&self, applicant_id: &str) -> Result<Vec<serde_json::Value>, ApiError> {
         let parameters = [("applicant_id", applicant_id.to_owned())];
-        self.with_retries(|| async {
-            let (body, _) = self.ask("submission/applicant", &parameters).await?;
-            serde_json::from_slice(&body).map_err(|_| ApiError::NotAList { what: "not the documented JSON" })
-        })
-        .await
-    }
-
-    async fn with_retries<T>(&self, attempt: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut delays = Delays::new(&self.api);
         loop {
-            let error = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            self.metrics.request_error(&error);
-            if !error.retryable() {
-                return Err(error);
+            let answer = self.ask("submission/applicant", &parameters).await;
+            let not_json = |_| ApiError::NotAList { what: "not the documented JSON" };
+            match answer.and_then(|(body, _)| serde_json::from_slice(&body).map_err(not_json)) {
+                Ok(list) => return Ok(list),
+                Err(error) => self.pause(&mut delays, error).await?,
             }
-            let Some(delay) = delays.next(error.retry_after(), self.api.retry_after_max) else { return Err(error) };
-            tracing::debug!(kind = error.kind(), delay_ms = delay.as_millis() as u64, "the request is tried again");
-            self.heartbeat.expect_within(delay);
-            tokio::time::sleep(delay).await;
         }
+    }
+
+    /// After a failed try: waits until the next one is due, or gives the error back when there is none.
+    async fn pause(&self, delays: &mut Delays, error: ApiError) -> Result<(), ApiError> {
+        self.metrics.request_error(&error);
+        if !error.retryable() {
+            return Err(error);
+        }
+        let Some(delay) = delays.next(error.retry_after(), self.api.retry_after_max) else { return Err(error) };
+        tracing::debug!(kind = error.kind(), delay_ms = delay.as_millis() as u64, "the request is tried again");
+        self.heartbeat.expect_within(delay);
+        tokio::time::sleep(delay).await;
+        Ok(())
     }
 
     async fn ask(&self, path: &str, parameters: &[(&'static str, String)]) -> Result<(Vec<u8>, Timestamp), ApiError> {
