@@ -1,6 +1,7 @@
 //! `argos-sync postgres -- COMMAND`: a command beside a private PostgreSQL. Developers renew `.sqlx` with it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -12,6 +13,9 @@ use crate::store::database;
 /// Options of `postgres`.
 #[derive(Args)]
 pub(super) struct Postgres {
+    /// Run the migrations of this directory in place of the compiled-in ones
+    #[arg(long, value_name = "DIR")]
+    migrations: Option<PathBuf>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -24,7 +28,7 @@ impl Postgres {
         let url = cluster.url(EMBEDDED_DATABASE);
         let result = async {
             let pool = database::pool(&url, &settings.database)?;
-            database::migrate(&pool).await?;
+            database::run_migrations(&pool, self.migrations.as_deref()).await?;
             pool.close().await;
             let status = tokio::process::Command::new(&self.command[0])
                 .args(&self.command[1..])

@@ -1,6 +1,7 @@
 //! The connection pool, migrations, and the secret.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::str::FromStr;
 
 use secrecy::ExposeSecret;
@@ -17,7 +18,10 @@ pub const WRITER: i32 = 1;
 
 /// The migrations, compiled in. Their table lives in our schema: the user may have no right to any other.
 pub fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!();
+    ours(sqlx::migrate!())
+}
+
+fn ours(mut migrator: Migrator) -> Migrator {
     // A newer binary may have migrated further; whether we may write then is `compatibility`'s to say.
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("argos._sqlx_migrations");
@@ -41,8 +45,17 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
 
 /// Runs the migrations and refuses a database that only a newer binary may write.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    migrator().run(pool).await.map_err(StoreError::Migrate)?;
+    run_migrations(pool, None).await?;
     compatible(&mut *pool.acquire().await.map_err(StoreError::doing("connecting"))?).await
+}
+
+/// Runs the compiled-in migrations, or those of a directory (for developers, who have just changed them).
+pub async fn run_migrations(pool: &PgPool, directory: Option<&Path>) -> Result<(), StoreError> {
+    let migrator = match directory {
+        Some(directory) => ours(Migrator::new(directory).await.map_err(StoreError::Migrate)?),
+        None => migrator(),
+    };
+    migrator.run(pool).await.map_err(StoreError::Migrate)
 }
 
 /// Whether the schema is there, complete, and one that this binary may write.
