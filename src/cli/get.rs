@@ -9,12 +9,13 @@ use crate::app::AppError;
 use crate::argos::client::Client;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
-use crate::sync::error::{SyncError, chain};
+use crate::sync::error::SyncError;
 
 /// Options of `get`.
 #[derive(Args)]

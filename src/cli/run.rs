@@ -6,12 +6,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
 use crate::store::error::StoreError;
-use crate::sync::error::chain;
 use crate::{lifecycle, sync};
 
 /// Runs until a signal.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::app::AppError;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::lifecycle;
 use crate::simulator::{Dialect, Faults, Options, Order, Simulator};
-use crate::sync::error::chain;
 
 /// Options of `simulate`.
 #[derive(Args)]

@@ -111,6 +111,7 @@ impl Engine {
             Err(error) => {
                 metrics.pass(lane, "failed");
                 match error {
+                    SyncError::Store(StoreError::LeaseLost { .. }) => {}
                     SyncError::Store(_) => metrics.database_errors.inc(),
                     SyncError::SuspiciouslyEmpty => metrics.suspicious_empty.inc(),
                     _ => {}
@@ -287,7 +288,12 @@ impl Engine {
 
     async fn lease(&mut self, connection: &mut PgConnection) -> Result<Lease, SyncError> {
         if let Some(lease) = &self.lease {
-            return Ok(lease.clone());
+            match lease::renew(connection, lease).await {
+                Ok(()) => return Ok(lease.clone()),
+                // It ran out between two passes and somebody took it: wait for our turn like anybody.
+                Err(StoreError::LeaseLost { .. }) => self.lease = None,
+                Err(error) => return Err(error.into()),
+            }
         }
         let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
         match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::Engine;
-use super::error::{SyncError, chain};
+use super::error::SyncError;
 use super::report::PassReport;
+use crate::chain::chain;
 
 /// Pause after an error that only a person can mend: slow probes instead of a retry storm.
 const PROBE: Duration = Duration::from_secs(300);
