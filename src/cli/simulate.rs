@@ -65,7 +65,7 @@ fn faults_help() -> String {
 
 impl Simulate {
     pub(super) async fn execute(self) -> Result<(), AppError> {
-        let stop = lifecycle::stop_on_signals().map_err(super::run::signals)?;
+        let stop = lifecycle::stop_on_signals()?;
         let options = Options {
             listen: self.listen,
             seed: self.seed,
