@@ -64,12 +64,15 @@ pub struct Engine {
     lease: Option<Lease>,
     request_no: i64,
     block: Option<Block>,
+    /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
+    count: u32,
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, lease: None, request_no: 0, block: None }
+        let count = parts.project.api.count;
+        Self { parts, lease: None, request_no: 0, block: None, count }
     }
 
     /// What the engine is made of.
@@ -150,12 +153,7 @@ impl Engine {
         loop {
             let cursor = place.as_ref().and_then(|walk| walk.cursor.clone());
             let cursor = cursor.map(|(id, created_at)| Cursor { id, created_at });
-            let query = Query {
-                days: asked,
-                count: Some(self.parts.project.api.count),
-                cursor: cursor.clone(),
-                ..Query::default()
-            };
+            let query = Query { days: asked, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
             let fetched = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
@@ -166,6 +164,11 @@ impl Engine {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
                     self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
+                }
+                Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
+                    self.count /= 2;
+                    tracing::warn!(project = project_id, count = self.count, "{error}: trying smaller pages");
+                    continue;
                 }
                 answer => answer?,
             };
@@ -228,6 +231,7 @@ impl Engine {
                 break;
             }
         }
+        self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         self.show_counts().await?;
         Ok(report)
     }
@@ -256,8 +260,9 @@ impl Engine {
 
     /// Fetches a page, with a permit of the day's budget for every try.
     async fn fetch(&mut self, query: &Query) -> Result<Answer<Page>, SyncError> {
+        let mut delays = self.parts.client.delays();
         loop {
-            match self.parts.client.submissions(query).await {
+            match self.parts.client.submissions_within(query, &mut delays).await {
                 Err(ApiError::BudgetSpent) => self.reserve().await?,
                 answer => return Ok(answer?),
             }
@@ -270,6 +275,7 @@ impl Engine {
         self.block = Some(block);
         self.parts.metrics.budget_remaining.set(i64::try_from(block.remaining).unwrap_or(i64::MAX));
         if block.requests == 0 {
+            self.parts.metrics.request_error(&ApiError::BudgetSpent);
             return Err(ApiError::BudgetSpent.into());
         }
         self.parts.client.pace.grant(block.requests, block.valid_for);
