@@ -19,7 +19,7 @@ test: setup
 	$(CARGO) test --locked
 
 setup:
-	@tests/setup
+	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)
 
 # Both need a build whose .sqlx is good: the one that is being replaced serves to start PostgreSQL.
 sqlx-check sqlx: target/debug/argos-sync
