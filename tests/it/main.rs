@@ -6,4 +6,5 @@
 
 mod embedded;
 mod end_to_end;
+mod event_schemas;
 mod support;
