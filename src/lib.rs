@@ -61,6 +61,7 @@
 
 pub mod app;
 pub mod argos;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -7,4 +7,5 @@
 mod embedded;
 mod end_to_end;
 mod layers;
+mod event_schemas;
 mod support;
