@@ -8,8 +8,8 @@ CARGO := cargo
 ARGS :=
 
 demo: setup
-	$(CARGO) build --release --locked --quiet
-	target/release/argos-sync demo $(ARGS)
+	$(CARGO) build --locked
+	target/debug/argos-sync demo $(ARGS)
 
 test: setup
 	$(CARGO) fmt --check

@@ -38,7 +38,7 @@
 //! | [`config`] | settings: file < environment < flags |
 //! | [`embedded`] | the private PostgreSQL of the demo, the tests and a laptop |
 //! | [`simulator`] | a stand-in for the vendor, over real HTTP; shares no code with the daemon |
-//! | [`clock`], [`heartbeat`], [`metrics`], [`logging`], [`exit`] | one small thing each |
+//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`] | one small thing each |
 //!
 //! Imports point one way: `cli` -> `app` -> `http`, `sync` -> `argos`, `store` -> `domain` -> `clock`. `argos` and
 //! `store` do not know each other; `domain` knows no SQL, no HTTP and no runtime; `simulator` knows only the clock.

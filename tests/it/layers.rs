@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which rooms of the crate each room may import, from the bottom up. A row names only rooms above it: no cycles.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("chain", &[]),
     ("clock", &[]),
     ("config", &[]),
     ("exit", &[]),
@@ -17,8 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Neither of the two knows the other.
     ("store", &["clock", "config", "domain"]),
     ("argos", &["clock", "config", "domain", "heartbeat", "metrics"]),
-    ("sync", &["argos", "clock", "config", "domain", "heartbeat", "metrics", "store"]),
-    ("http", &["clock", "config", "domain", "heartbeat", "metrics", "store"]),
+    ("sync", &["argos", "chain", "clock", "config", "domain", "heartbeat", "metrics", "store"]),
+    ("http", &["chain", "clock", "config", "domain", "heartbeat", "metrics", "store"]),
     (
         "app",
         &["argos", "clock", "config", "domain", "embedded", "exit", "heartbeat", "http", "metrics", "store", "sync"],
@@ -29,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "app",
             "argos",
+            "chain",
             "clock",
             "config",
             "domain",
@@ -44,14 +46,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sync",
         ],
     ),
-    ("main", &["cli", "exit", "sync"]),
+    ("main", &["chain", "cli", "exit"]),
 ];
 
 /// Imports that break the rule today. None may be added; one that is gone must be struck out here.
-const DEBTS: &[(&str, &str, &str)] = &[
-    ("metrics", "argos", "takes the names of its labels from ApiError and Refusal, while argos counts with metrics"),
-    ("http", "sync", "borrows the function that prints an error's chain"),
-];
+const DEBTS: &[(&str, &str, &str)] =
+    &[("metrics", "argos", "takes the names of its labels from ApiError and Refusal, while argos counts with metrics")];
 
 /// Libraries that only some rooms may name: (library, rooms).
 const LIBRARIES: &[(&str, &[&str])] = &[

@@ -6,6 +6,6 @@
 
 mod embedded;
 mod end_to_end;
-mod layers;
 mod event_schemas;
+mod layers;
 mod support;
