@@ -4,7 +4,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod catalog;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod support;
+mod vendor_samples;
