@@ -197,7 +197,8 @@ fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map
     row
 }
 
-fn column(kind: Kind, value: &Value) -> Option<Value> {
+/// A value as its column, or an event, takes it; `None` if it is of another type than documented.
+pub(super) fn column(kind: Kind, value: &Value) -> Option<Value> {
     match kind {
         Kind::Text => scalar(value),
         Kind::Decimal => value.is_number().then(|| value.clone()),
