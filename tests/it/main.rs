@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod catalog;
+mod contradictions;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
