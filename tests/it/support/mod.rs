@@ -3,6 +3,7 @@
 pub mod events;
 pub mod postgres;
 pub mod process;
+pub mod rows;
 pub mod verbatim;
 pub mod world;
 

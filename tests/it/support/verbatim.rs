@@ -99,11 +99,11 @@ impl Verbatim {
         self.shared.lock().unwrap().requests.clone()
     }
 
-    /// Lists these items a minute later and reads all of the list.
+    /// Lists these items and reads all of the list; then a minute passes.
     pub async fn read<S: AsRef<str>>(&self, engine: &mut Engine, items: &[S]) -> PassReport {
         self.list(items);
-        self.clock.advance(TimeDelta::minutes(1));
         let report = engine.once().await.unwrap();
+        self.clock.advance(TimeDelta::minutes(1));
         assert!(report.complete);
         assert_eq!(report.counts.items, items.len() as u64);
         report
