@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing::Level;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -14,7 +14,6 @@ use crate::config::{Log, LogFormat};
 pub fn init(log: &Log) {
     let ours_or_serious =
         filter_fn(|metadata| metadata.target().starts_with("argos_sync") || *metadata.level() <= Level::WARN);
-    let filter = EnvFilter::new(&log.level).and(ours_or_serious);
     let terminal = std::io::stderr().is_terminal();
     let text = match log.format {
         LogFormat::Text => true,
@@ -23,6 +22,9 @@ pub fn init(log: &Log) {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = if text { layer.with_ansi(terminal).boxed() } else { layer.json().flatten_event(true).boxed() };
+    // Filters of the whole subscriber, not of the layer: when sqlx asks whether a statement is to be logged, a layer's own
+    // filter remembers its "no" for the thread, and drops the next line of ours.
+    let subscriber = tracing_subscriber::registry().with(EnvFilter::new(&log.level)).with(ours_or_serious).with(layer);
     // A second subscriber (in tests) is no reason to fail.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let _ = subscriber.try_init();
 }
