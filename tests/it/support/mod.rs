@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod process;
+pub mod vendor;
 pub mod world;
 
 pub use postgres::Database;
