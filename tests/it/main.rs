@@ -6,6 +6,7 @@
 
 mod catalog;
 mod contradictions;
+mod api;
 mod embedded;
 mod end_to_end;
 mod event_schemas;

@@ -5,6 +5,7 @@ pub mod postgres;
 pub mod process;
 pub mod rows;
 pub mod verbatim;
+pub mod vendor;
 pub mod world;
 
 pub use events::assert_valid_events;
