@@ -4,9 +4,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod api;
 mod catalog;
 mod contradictions;
-mod api;
 mod embedded;
 mod end_to_end;
 mod event_schemas;

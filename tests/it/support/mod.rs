@@ -4,8 +4,8 @@ pub mod events;
 pub mod postgres;
 pub mod process;
 pub mod rows;
-pub mod verbatim;
 pub mod vendor;
+pub mod verbatim;
 pub mod world;
 
 pub use events::assert_valid_events;
