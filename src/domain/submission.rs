@@ -186,7 +186,14 @@ fn rows(fields: &[Field], path: &[&str], of: &Submission, counts: &mut Drift) ->
 /// The columns of one object. `sent` is the object before it was made canonical: links stand only there.
 fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map<String, Value> {
     let mut row = Map::new();
+    let mut family: &[&str] = &[];
     for field in fields {
+        // An object that is none any more (`kyc` as a list) takes all its fields with it: counted once.
+        let parents = field.path.split_last().map_or(&[][..], |(_, parents)| parents);
+        if parents != family && !parents.is_empty() && at(state, parents).is_some_and(|object| !object.is_object()) {
+            drift(counts, "bad_field");
+        }
+        family = parents;
         let source = if field.kind == Kind::Link { sent } else { state };
         let Some(value) = at(source, field.path).filter(|value| !value.is_null()) else { continue };
         match column(field.kind, value) {
