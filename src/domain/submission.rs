@@ -149,10 +149,14 @@ impl State {
 
     /// Counts values that no document names: an unknown status must never pass for "no flag" in silence.
     pub fn unknown_values(&self, counts: &mut Drift) {
-        if !self.kyc_result().is_none_or(|result| KYC_RESULTS.contains(&result)) {
+        // A status that is no text is as unknown as a new one.
+        let unknown = |path: &[&str], known: fn(&str) -> bool| {
+            at(&self.0, path).is_some_and(|value| !value.as_str().is_some_and(known))
+        };
+        if unknown(&["kyc", "result"], |result| KYC_RESULTS.contains(&result)) {
             drift(counts, "unknown_kyc_result");
         }
-        if !self.aml_status().is_none_or(|status| is_red_flag(status) || status == "Not Screened") {
+        if unknown(&["aml", "currentstatus"], |status| is_red_flag(status) || status == "Not Screened") {
             drift(counts, "unknown_aml_status");
         }
     }
