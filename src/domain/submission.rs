@@ -48,15 +48,16 @@ impl Submission {
         Self { submission_id, item, state }
     }
 
-    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing `aml` is neither
-    /// "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
+    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing (or empty) `aml` is
+    /// neither "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
     pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
         // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
         let data = at(&self.state.0, &["data"]).and_then(Value::as_object);
         let blanked = data.is_none_or(|data| data.keys().all(|name| name == "idType"));
-        let stored = stored_item.get("aml").filter(|aml| !aml.is_null());
+        let says_nothing = |aml: &Value| aml.is_null() || aml.as_object().is_some_and(Map::is_empty);
+        let stored = stored_item.get("aml").filter(|aml| !says_nothing(aml));
         match (stored, &mut self.item) {
-            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none() && !blanked => {
+            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none_or(says_nothing) && !blanked => {
                 item.insert("aml".to_owned(), aml.clone());
                 self.state = State::of(&self.item);
                 true
