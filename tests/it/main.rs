@@ -9,5 +9,6 @@ mod contradictions;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
+mod rules;
 mod support;
 mod vendor_samples;
