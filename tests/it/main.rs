@@ -11,5 +11,6 @@ mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod layers;
+mod rules;
 mod support;
 mod vendor_samples;
