@@ -105,11 +105,11 @@ fn event(event: &Happening) -> Line {
     };
     let at = event.at.with_timezone(&chrono::Local).format("%H:%M:%S");
     // The vendor's ids are long; their beginnings tell them apart well enough here.
-    let id: String = clean(&event.submission_id).chars().take(12).collect();
+    let id: String = clean(&event.submission_id).chars().take(10).collect();
     vec![
         (Ink::Faint, format!(" {:6} {at}  ", event.position)),
         (ink, format!("{:26}", event.kind)),
-        (Ink::Faint, format!("{id:13}")),
+        (Ink::Faint, format!("{id:11}")),
         (Ink::Plain, event.what.clone()),
     ]
 }
