@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::argos::client::{Client, ClientError};
@@ -31,7 +32,7 @@ pub struct App {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
-    cluster: Option<Cluster>,
+    cluster: Option<Mutex<Cluster>>,
 }
 
 /// Why a command cannot go on.
@@ -140,7 +141,7 @@ impl App {
             }
         };
         let pool = database::pool(&url, &settings.database)?;
-        Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster })
+        Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster: cluster.map(Mutex::new) })
     }
 
     /// Migrates, or checks that it is migrated where `database.migrate` is off.
@@ -184,11 +185,19 @@ impl App {
         }))
     }
 
+    /// Waits until the private cluster that this process started ends by itself; for ever if there is none.
+    pub async fn cluster_ended(&self) -> AppError {
+        match &self.cluster {
+            Some(cluster) => AppError::Embedded(cluster.lock().await.ended().await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Closes the pool, and stops the private cluster if this process started it.
     pub async fn close(self) -> Result<(), AppError> {
         self.pool.close().await;
         match self.cluster {
-            Some(cluster) => cluster.stop().await.map_err(AppError::Embedded),
+            Some(cluster) => cluster.into_inner().stop().await.map_err(AppError::Embedded),
             None => Ok(()),
         }
     }

@@ -11,9 +11,14 @@ use crate::exit::Exit;
 
 /// Listens for SIGTERM and Ctrl-C. The first asks everything to end through the returned token; the second ends the
 /// process at once: nothing is lost, because a transaction that was not committed did not happen.
-pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
+    let listen = |kind| {
+        let failed =
+            |error| AppError::Other { message: format!("cannot listen for signals: {error}"), exit: Exit::Failure };
+        signal(kind).map_err(failed)
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {

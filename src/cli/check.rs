@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::app::{App, AppError};
 use crate::argos::query::Query;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::store::database;
 use crate::store::error::StoreError;
-use crate::sync::error::chain;
 use crate::sync::plan;
 
 /// Prints the effective settings with their sources, then tries the database and one request per project.

@@ -76,7 +76,7 @@ impl Demo {
         let directory = self.dir.clone().unwrap_or_else(|| default_data_dir("demo"));
         let place = Place::open(&directory)?;
         logging::init_to_file("info", place.log_file()?, screen::warnings);
-        let stop = lifecycle::stop_on_signals().map_err(super::run::signals)?;
+        let stop = lifecycle::stop_on_signals()?;
         let say = |line: &str| plain::say(self.json, line);
         say(&format!("starting a private PostgreSQL, a simulated vendor and the daemon in {}", place.dir().display()));
 

@@ -6,18 +6,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
 use crate::store::error::StoreError;
-use crate::sync::error::chain;
 use crate::{lifecycle, sync};
 
 /// Runs until a signal.
 pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
     settings.require_keys()?;
-    let stop = lifecycle::stop_on_signals().map_err(signals)?;
+    let stop = lifecycle::stop_on_signals()?;
     let listener = match settings.http.enabled {
         true => {
             let address = settings.http.listen;
@@ -60,7 +60,11 @@ pub(super) async fn serve(
             });
         }
     }
-    lifecycle::supervise(tasks, stop, app.settings.shutdown.grace).await
+    tokio::select! {
+        biased;
+        result = lifecycle::supervise(tasks, stop, app.settings.shutdown.grace) => result,
+        error = app.cluster_ended() => Err(error),
+    }
 }
 
 /// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.
@@ -99,9 +103,4 @@ fn unreachable(error: &StoreError) -> bool {
         sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
         _ => false,
     }
-}
-
-/// The error of a process that cannot listen for signals.
-pub(super) fn signals(error: std::io::Error) -> AppError {
-    AppError::Other { message: format!("cannot listen for signals: {error}"), exit: crate::exit::Exit::Failure }
 }

@@ -51,7 +51,9 @@ impl Submission {
     /// Keeps the stored screening when this answer has lost it while the rest is there: a missing `aml` is neither
     /// "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
     pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
-        let blanked = at(&self.state.0, &["data"]).and_then(Value::as_object).is_none_or(Map::is_empty);
+        // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
+        let data = at(&self.state.0, &["data"]).and_then(Value::as_object);
+        let blanked = data.is_none_or(|data| data.keys().all(|name| name == "idType"));
         let stored = stored_item.get("aml").filter(|aml| !aml.is_null());
         match (stored, &mut self.item) {
             (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none() && !blanked => {
@@ -197,7 +199,8 @@ fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map
     row
 }
 
-fn column(kind: Kind, value: &Value) -> Option<Value> {
+/// A value as its column, or an event, takes it; `None` if it is of another type than documented.
+pub(super) fn column(kind: Kind, value: &Value) -> Option<Value> {
     match kind {
         Kind::Text => scalar(value),
         Kind::Decimal => value.is_number().then(|| value.clone()),

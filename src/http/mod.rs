@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 use crate::store::database;
-use crate::sync::error::chain;
 
 /// What the pages show.
 #[derive(Clone)]

@@ -64,12 +64,15 @@ pub struct Engine {
     lease: Option<Lease>,
     request_no: i64,
     block: Option<Block>,
+    /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
+    count: u32,
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, lease: None, request_no: 0, block: None }
+        let count = parts.project.api.count;
+        Self { parts, lease: None, request_no: 0, block: None, count }
     }
 
     /// What the engine is made of.
@@ -111,6 +114,7 @@ impl Engine {
             Err(error) => {
                 metrics.pass(lane, "failed");
                 match error {
+                    SyncError::Store(StoreError::LeaseLost { .. }) => {}
                     SyncError::Store(_) => metrics.database_errors.inc(),
                     SyncError::SuspiciouslyEmpty => metrics.suspicious_empty.inc(),
                     _ => {}
@@ -149,12 +153,7 @@ impl Engine {
         loop {
             let cursor = place.as_ref().and_then(|walk| walk.cursor.clone());
             let cursor = cursor.map(|(id, created_at)| Cursor { id, created_at });
-            let query = Query {
-                days: asked,
-                count: Some(self.parts.project.api.count),
-                cursor: cursor.clone(),
-                ..Query::default()
-            };
+            let query = Query { days: asked, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
             let fetched = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
@@ -165,6 +164,11 @@ impl Engine {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
                     self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
+                }
+                Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
+                    self.count /= 2;
+                    tracing::warn!(project = project_id, count = self.count, "{error}: trying smaller pages");
+                    continue;
                 }
                 answer => answer?,
             };
@@ -227,6 +231,7 @@ impl Engine {
                 break;
             }
         }
+        self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         self.show_counts().await?;
         Ok(report)
     }
@@ -255,8 +260,9 @@ impl Engine {
 
     /// Fetches a page, with a permit of the day's budget for every try.
     async fn fetch(&mut self, query: &Query) -> Result<Answer<Page>, SyncError> {
+        let mut delays = self.parts.client.delays();
         loop {
-            match self.parts.client.submissions(query).await {
+            match self.parts.client.submissions_within(query, &mut delays).await {
                 Err(ApiError::BudgetSpent) => self.reserve().await?,
                 answer => return Ok(answer?),
             }
@@ -269,6 +275,7 @@ impl Engine {
         self.block = Some(block);
         self.parts.metrics.budget_remaining.set(i64::try_from(block.remaining).unwrap_or(i64::MAX));
         if block.requests == 0 {
+            self.parts.metrics.request_error(&ApiError::BudgetSpent);
             return Err(ApiError::BudgetSpent.into());
         }
         self.parts.client.pace.grant(block.requests, block.valid_for);
@@ -287,7 +294,12 @@ impl Engine {
 
     async fn lease(&mut self, connection: &mut PgConnection) -> Result<Lease, SyncError> {
         if let Some(lease) = &self.lease {
-            return Ok(lease.clone());
+            match lease::renew(connection, lease).await {
+                Ok(()) => return Ok(lease.clone()),
+                // It ran out between two passes and somebody took it: wait for our turn like anybody.
+                Err(StoreError::LeaseLost { .. }) => self.lease = None,
+                Err(error) => return Err(error.into()),
+            }
         }
         let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
         match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {

@@ -5,6 +5,12 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod demo;
+mod api;
+mod catalog;
+mod contradictions;
 mod embedded;
 mod end_to_end;
+mod event_schemas;
+mod layers;
 mod support;
+mod vendor_samples;

@@ -15,6 +15,7 @@ use super::verify::{self, Verdict};
 use super::watch::Watch;
 use super::{PROJECT, other, unreadable};
 use crate::app::{self, App, AppError, EMBEDDED_DATABASE};
+use crate::chain::chain;
 use crate::cli::{once, run};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
@@ -24,7 +25,6 @@ use crate::http;
 use crate::simulator::{Options, Simulator};
 use crate::store::error::StoreError;
 use crate::store::{database, progress};
-use crate::sync::error::chain;
 
 /// How the submissions of the demo live: an hour is 15 seconds, so a decision by hand takes up to half a minute. Of those
 /// there were at the first start, the youngest are still on their way.
