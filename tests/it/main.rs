@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod demo;
 mod api;
 mod catalog;
 mod contradictions;

@@ -49,31 +49,24 @@ impl Summary {
         let mut lines = vec![
             String::new(),
             format!(
-                "mirror     {} submissions ({}), {} attempts, {} AML matches, {} bank verifications, {} Red Flags open",
+                "mirror     {} submissions: {}",
                 v.submissions(),
-                named(v.mirrored.iter().map(|(result, count)| format!("{} {count}", clean(result))).collect()),
-                v.attempts,
-                v.matches,
-                v.banks,
-                v.red_flags_open
+                named(v.mirrored.iter().map(|(result, count)| format!("{} {count}", clean(result))).collect())
+            ),
+            format!(
+                "           {} attempts, {} AML matches, {} bank checks, {} Red Flags open",
+                v.attempts, v.matches, v.banks, v.red_flags_open
             ),
             format!("events     {} in argos.outbox:", v.events.values().sum::<i64>()),
         ];
         lines.extend(v.events.iter().map(|(kind, count)| format!("           {count:7}  {kind}")));
         let latency = match (self.latency_p50, self.latency_p99) {
-            (Some(half), Some(most)) => format!("half of the changes seen within {half:.2} s, 99 % within {most:.2} s"),
+            (Some(half), Some(most)) => format!("changes seen after {half:.2} s (p50), {most:.2} s (p99)"),
             _ => "no change to measure".to_owned(),
         };
-        lines.push(format!(
-            "freshness  {} complete passes in {}; {latency}",
-            self.passes,
-            view::minutes(self.duration)
-        ));
+        lines.push(format!("freshness  {} passes in {}; {latency}", self.passes, view::minutes(self.duration)));
         lines.push(match v.broken.is_empty() {
-            true => {
-                "rules      every version has its events, every event its version; ids differ; positions have no gap"
-                    .to_owned()
-            }
+            true => "rules      every version has its events; ids differ; positions have no gap".to_owned(),
             false => format!(
                 "rules      BROKEN: {}",
                 named(v.broken.iter().map(|(rule, times)| format!("{rule} ({times})")).collect())
@@ -81,7 +74,7 @@ impl Summary {
         });
         lines.push(match v.differing.is_empty() {
             true => {
-                format!("truth      all {} items of the vendor equal the mirror, in every field and row", v.truth_items)
+                format!("truth      all {} items of the vendor equal the mirror, field by field", v.truth_items)
             }
             false => format!("truth      {} of {} items DIFFER", v.differing.len(), v.truth_items),
         });

@@ -61,7 +61,7 @@ fn lines(watch: &Watch, look: Option<&Look>, bill: &Playbill, (columns, rows): (
 
 fn title(bill: &Playbill, columns: usize) -> Line {
     let name = " argos-sync demo";
-    let about = "  a simulated vendor, the daemon, a private PostgreSQL";
+    let about = "  a simulated vendor, the daemon, PostgreSQL";
     let clock = match bill.span {
         Some(span) => format!("{} of {} ", minutes(bill.begun.elapsed().min(span)), minutes(span)),
         None => format!("{} ", minutes(bill.begun.elapsed())),
@@ -105,11 +105,11 @@ fn event(event: &Happening) -> Line {
     };
     let at = event.at.with_timezone(&chrono::Local).format("%H:%M:%S");
     // The vendor's ids are long; their beginnings tell them apart well enough here.
-    let id: String = clean(&event.submission_id).chars().take(12).collect();
+    let id: String = clean(&event.submission_id).chars().take(10).collect();
     vec![
         (Ink::Faint, format!(" {:6} {at}  ", event.position)),
         (ink, format!("{:26}", event.kind)),
-        (Ink::Faint, format!("{id:13}")),
+        (Ink::Faint, format!("{id:11}")),
         (Ink::Plain, event.what.clone()),
     ]
 }
@@ -119,14 +119,14 @@ fn fresh(watch: &Watch, look: &Look) -> Line {
     let late = since.is_some_and(|seconds| seconds > 5.0);
     let since = since.map_or_else(|| "none yet".to_owned(), |seconds| format!("{seconds:.1} s ago"));
     let latency = match (watch.latency(0.5), watch.latency(0.99)) {
-        (Some(half), Some(most)) => format!("; seen after {half:.1} s (half), {most:.1} s (99 %)"),
+        (Some(half), Some(most)) => format!("; changes seen after {half:.1} s (p50), {most:.1} s (p99)"),
         _ => String::new(),
     };
     vec![
         (Ink::Bold, " LAG".to_owned()),
-        (Ink::Plain, "  last pass ".to_owned()),
+        (Ink::Faint, format!("  {} passes, the last ", look.passes)),
         (if late { Ink::Notice } else { Ink::Plain }, since),
-        (Ink::Faint, format!(" of {}{latency}", look.passes)),
+        (Ink::Faint, latency),
     ]
 }
 
