@@ -7,4 +7,6 @@
 mod api;
 mod embedded;
 mod end_to_end;
+mod leaks;
+mod observability;
 mod support;
