@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod budget;
 mod embedded;
 mod end_to_end;
 mod leaks;
