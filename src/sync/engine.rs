@@ -317,8 +317,13 @@ impl Engine {
         }
     }
 
-    /// Gives the lease back, so that the next process need not wait for its end.
+    /// Gives the lease back, so that the next process need not wait for its end, and the permits that are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
+        let left = self.parts.client.pace.drain();
+        if let Some(block) = self.block.take().filter(|_| left > 0) {
+            let project_id = &self.parts.project.id;
+            budget::give_back(&mut *self.connection().await?, project_id, block.day, left).await?;
+        }
         if let Some(lease) = self.lease.take() {
             lease::release(&mut *self.connection().await?, &lease).await?;
         }

@@ -133,3 +133,20 @@ async fn p8_polling_stretches_before_the_budget_is_spent() {
     let fair = (seconds as f64 * 50.0 / 1000.0).max(1.0);
     assert!((interval - fair).abs() <= 1.0, "{interval} s, {fair} s would be fair");
 }
+
+#[tokio::test]
+async fn p8_short_runs_cost_what_they_use() {
+    let world = World::with(
+        Options { initial: 10, ..Options::default() },
+        &[("api.requests_per_day", "1000")],
+        Clock::system(),
+    )
+    .await;
+    for run in 1..=3 {
+        let mut engine = world.engine().await;
+        engine.once().await.unwrap();
+        assert_eq!(world.database.number("select reserved from argos.request_budget").await, run - 1 + 10, "a block");
+        engine.release().await.unwrap();
+        assert_eq!(world.database.number("select reserved from argos.request_budget").await, run, "what was used");
+    }
+}
