@@ -4,14 +4,17 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
-mod demo;
 mod api;
+mod budget;
 mod catalog;
 mod contradictions;
+mod demo;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod layers;
+mod leaks;
+mod observability;
 mod rules;
 mod support;
 mod vendor_samples;
