@@ -95,7 +95,7 @@ async fn p10_an_item_heals_when_it_is_served_well_again() {
     let vendor = Verbatim::with(LIMITS).await;
     let mut engine = vendor.engine().await;
     let stored = item("stored", "\"email\":\"a\"");
-    vendor.read(&mut engine, &[stored.clone()]).await;
+    vendor.read(&mut engine, std::slice::from_ref(&stored)).await;
     let bad = [
         item("stored", &format!("\"x\":\"{}\"", "x".repeat(3_000))),
         item("huge", "\"argos_score\":1e999999"),
@@ -137,7 +137,7 @@ async fn p10_characters_that_postgresql_refuses_are_replaced_and_flagged() {
         "s",
         r#""data":{"name":"a\u0000b\ud800c","cf1":"\ud83d\ude00","cf2":"\\u0000","\udc00":"key"},"email":"e""#,
     );
-    let report = vendor.read(&mut engine, &[odd.clone()]).await;
+    let report = vendor.read(&mut engine, std::slice::from_ref(&odd)).await;
     assert_eq!((report.counts.new, report.counts.quarantined), (1, 0));
     assert_eq!(report.counts.drift.get("replaced_characters"), Some(&1));
     let row = submission(&vendor.database, "s").await;
