@@ -333,3 +333,17 @@ async fn p2_the_same_history_gives_the_same_ids_and_another_secret_others() {
         assert_eq!(distinct(a.iter().chain(b)), a.len() + b.len(), "no id is shared");
     }
 }
+
+#[tokio::test]
+async fn p1_matches_that_nothing_tells_apart_are_two_events() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    let matches = |list: &str| item("s", &format!(r#""aml":{{"currentstatus":"Red Flag","matches":[{list}]}}"#));
+    let one = r#"{"risk_level":"HIGH","score":95}"#;
+    vendor.read(&mut engine, &[matches(&format!("{one},{one}"))]).await;
+    let added = payloads(&vendor.database, "aml.match_added").await;
+    assert_eq!((added.len(), distinct(added.iter().map(|(id, _)| id))), (2, 2));
+    assert_eq!(added[0].1["to"], added[1].1["to"]);
+    vendor.read(&mut engine, &[matches(one)]).await;
+    assert_eq!(payloads(&vendor.database, "aml.match_removed").await.len(), 1);
+}
