@@ -4,10 +4,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
-mod demo;
 mod api;
 mod catalog;
 mod contradictions;
+mod demo;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
