@@ -12,5 +12,6 @@ mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod layers;
+mod rules;
 mod support;
 mod vendor_samples;

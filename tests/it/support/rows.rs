@@ -37,3 +37,32 @@ pub async fn submission(database: &Database, id: &str) -> Value {
     let Value::Array(all) = rows(database, "submissions").await else { panic!("a list") };
     all.into_iter().find(|row| row["submission_id"] == id).expect("the submission is in the mirror")
 }
+
+/// Where "nothing is written" holds; the other tables are progress, budget, coverage and lease.
+const DATA_TABLES: &[&str] = &[
+    "submissions",
+    "attempts",
+    "aml_matches",
+    "bank_verifications",
+    "submission_views",
+    "submission_versions",
+    "outbox",
+    "outbox_counter",
+    "quarantine",
+    "counters",
+];
+
+/// Every row of every data table, with the transaction that wrote it and its place on disk.
+pub async fn written(database: &Database) -> Vec<String> {
+    let mut written = Vec::new();
+    for table in DATA_TABLES {
+        let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
+        written.push(format!("{table}: {}", database.fingerprint(&query).await));
+    }
+    written
+}
+
+/// A count that metrics show.
+pub async fn counter(database: &Database, name: &str) -> i64 {
+    database.number(&format!("select coalesce(sum(value), 0) from argos.counters where name = '{name}'")).await
+}
