@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tracing::{Level, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
@@ -37,13 +37,17 @@ pub fn init_to_file(level: &str, file: File, serious: impl for<'w> MakeWriter<'w
     let _ = filtered(level).with(all).with(few).try_init();
 }
 
-/// Libraries are heard from warnings up, whatever `log.level` says: at finer levels they print URLs and frames, which
-/// hold personal data.
-///
 /// These filter the whole subscriber, not a layer: when sqlx asks whether a statement is to be logged, a layer's own
 /// filter remembers its "no" for the thread, and drops the next line of ours.
 fn filtered(level: &str) -> impl Subscriber + Send + Sync + for<'a> LookupSpan<'a> + use<> {
-    let ours_or_serious =
-        filter_fn(|metadata| metadata.target().starts_with("argos_sync") || *metadata.level() <= Level::WARN);
-    tracing_subscriber::registry().with(EnvFilter::new(level)).with(ours_or_serious)
+    tracing_subscriber::registry().with(filter_fn(may_be_heard)).with(EnvFilter::new(level))
+}
+
+/// Libraries are heard from warnings up, whatever `log.level` says: at finer levels they print URLs and frames, which
+/// hold personal data.
+fn may_be_heard(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    // Notices and warnings of PostgreSQL's may quote what is being written, unknown parameters of the URL its password.
+    let quotes = ["sqlx::postgres::notice", "sqlx_postgres::options"].iter().any(|quoting| target.starts_with(quoting));
+    target.starts_with("argos_sync") || (*metadata.level() <= Level::WARN && !quotes)
 }

@@ -84,6 +84,13 @@ impl Pace {
         true
     }
 
+    /// Gives up the permits that are left, and says how many of them were still good.
+    pub fn drain(&self) -> u64 {
+        let mut permits = self.permits.lock().expect("no code panics while it holds the permits");
+        let left = std::mem::take(&mut permits.0);
+        if Instant::now() < permits.1 { left } else { 0 }
+    }
+
     /// Waits until the limit per second lets a request go.
     pub async fn wait(&self) {
         self.per_second.until_ready().await;
@@ -154,5 +161,9 @@ mod tests {
         // What was left does not pile up.
         pace.grant(1, Duration::from_secs(10));
         assert!(pace.take() && !pace.take());
+        pace.grant(7, Duration::from_secs(10));
+        assert_eq!((pace.take(), pace.drain(), pace.drain(), pace.take()), (true, 6, 0, false));
+        pace.grant(7, Duration::ZERO);
+        assert_eq!(pace.drain(), 0);
     }
 }

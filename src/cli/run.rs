@@ -38,6 +38,8 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let mut tasks = JoinSet::new();
+    // All labels are there from the first scrape on, also while the database is waited for.
+    app.settings.projects.iter().for_each(|project| drop(app.metrics.project(&project.id)));
     let heartbeats: Vec<Heartbeat> = app.settings.projects.iter().map(|_| Heartbeat::new()).collect();
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
@@ -93,7 +95,7 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
 
 fn unreachable(error: &StoreError) -> bool {
     let source = match error {
-        StoreError::Database { source, .. } => source,
+        StoreError::Database { error, .. } => error,
         StoreError::Migrate(sqlx::migrate::MigrateError::Execute(source)) => source,
         _ => return false,
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection};
 
 use super::error::StoreError;
@@ -9,6 +10,8 @@ use super::error::StoreError;
 /// A reserved block. It belongs to one UTC day by the database's clock and dies with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Block {
+    /// Its day (UTC).
+    pub day: NaiveDate,
     /// Requests that may be sent.
     pub requests: u64,
     /// Time left of its day.
@@ -61,8 +64,28 @@ pub async fn reserve(connection: &mut PgConnection, project_id: &str, per_day: u
     }
     transaction.commit().await.map_err(StoreError::doing(doing))?;
     Ok(Block {
+        day: today.day,
         requests: u64::try_from(block).unwrap_or(0),
         valid_for: Duration::try_from_secs_f64(today.seconds_left).unwrap_or_default(),
         remaining: u64::try_from(per_day - reserved - block).unwrap_or(0),
     })
+}
+
+/// Gives back what was reserved of a day and not used, so that many short runs do not spend the day.
+pub async fn give_back(
+    connection: &mut PgConnection,
+    project_id: &str,
+    day: NaiveDate,
+    requests: u64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update argos.request_budget set reserved = greatest(reserved - $3, 0) where project_id = $1 and day = $2",
+        project_id,
+        day,
+        i64::try_from(requests).unwrap_or(0)
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("giving requests back"))?;
+    Ok(())
 }

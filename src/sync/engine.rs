@@ -103,6 +103,11 @@ impl Engine {
         from_the_beginning: bool,
     ) -> Result<PassReport, SyncError> {
         let result = self.walk(lane, days, max_age, from_the_beginning).await;
+        // Also where another process is the writer: the database's counts are the same on all replicas.
+        let result = match result {
+            Err(error @ SyncError::Store(_)) => Err(error),
+            result => self.show_counts().await.and(result),
+        };
         let metrics = &self.parts.metrics;
         match &result {
             Ok(report) if report.complete => {
@@ -232,7 +237,6 @@ impl Engine {
             }
         }
         self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
-        self.show_counts().await?;
         Ok(report)
     }
 
@@ -313,8 +317,13 @@ impl Engine {
         }
     }
 
-    /// Gives the lease back, so that the next process need not wait for its end.
+    /// Gives the lease back, so that the next process need not wait for its end, and the permits that are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
+        let left = self.parts.client.pace.drain();
+        if let Some(block) = self.block.take().filter(|_| left > 0) {
+            let project_id = &self.parts.project.id;
+            budget::give_back(&mut *self.connection().await?, project_id, block.day, left).await?;
+        }
         if let Some(lease) = self.lease.take() {
             lease::release(&mut *self.connection().await?, &lease).await?;
         }
@@ -332,8 +341,8 @@ impl Engine {
         Ok(self.parts.pool.acquire().await.map_err(StoreError::doing("connecting"))?)
     }
 
-    /// Takes the counts over into the metrics.
-    async fn show_counts(&self) -> Result<(), SyncError> {
+    /// Takes the database's counts over into the metrics.
+    pub async fn show_counts(&self) -> Result<(), SyncError> {
         let counts = mirror::counts(&mut *self.connection().await?, &self.parts.project.id).await?;
         let metrics = &self.parts.metrics;
         let mut other = 0;
@@ -344,10 +353,11 @@ impl Engine {
                 }
                 "submissions" => other += value,
                 "red_flags_open" => metrics.red_flags_open.set(*value),
-                "red_flags_raised" => metrics.red_flags_raised(u64::try_from(*value).unwrap_or(0)),
                 _ => {}
             }
         }
+        let raised = counts.get(&("red_flags_raised".to_owned(), String::new())).copied().unwrap_or(0);
+        metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
         metrics.submissions("other", other);
         Ok(())
     }

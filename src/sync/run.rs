@@ -26,6 +26,8 @@ pub async fn run(mut engine: Engine) {
     // Replicas and projects that start together should not ask together.
     let mut next = Instant::now() + jitter(settings.poll.interval / 10);
     let mut last_error = String::new();
+    // Before the first pass, so that a restart shows no gap. A database that fails now will be told of by the pass.
+    let _ = engine.show_counts().await;
     loop {
         engine.parts().heartbeat.expect_within(next.saturating_duration_since(Instant::now()));
         tokio::select! {

@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod budget;
 mod catalog;
 mod contradictions;
 mod demo;
@@ -12,6 +13,8 @@ mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod layers;
+mod leaks;
+mod observability;
 mod rules;
 mod support;
 mod vendor_samples;

@@ -1,0 +1,101 @@
+//! `argos-sync run` as a process, and its HTTP port.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::process::argos_sync;
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    /// Its HTTP port.
+    pub address: SocketAddr,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Starts `run` and waits until it serves. `log.level` must not be above info.
+    pub async fn start(environment: &[(&str, &str)]) -> Self {
+        let mut command = argos_sync();
+        command.arg("run").env("ARGOS_SYNC__HTTP__LISTEN", "127.0.0.1:0").envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Command::from(command).kill_on_drop(true).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        let reading = tokio::spawn(async move {
+            let (mut out_open, mut err_open) = (true, true);
+            while out_open || err_open {
+                let line = tokio::select! {
+                    line = out.next_line(), if out_open => { let line = line.unwrap(); out_open = line.is_some(); line }
+                    line = err.next_line(), if err_open => { let line = line.unwrap(); err_open = line.is_some(); line }
+                };
+                kept.lock().unwrap().extend(line);
+            }
+        });
+        let mut daemon = Self { address: ([127, 0, 0, 1], 0).into(), child, lines, reading };
+        eventually("the HTTP port is told", async || daemon.output().contains("serving /metrics")).await;
+        let said = daemon.output();
+        let address = said.split_once("address").unwrap().1;
+        let digits = address.trim_start_matches(|character: char| !character.is_ascii_digit());
+        let end = digits.find(|character: char| !character.is_ascii_digit() && !".:".contains(character));
+        daemon.address = digits[..end.unwrap_or(digits.len())].parse().unwrap();
+        daemon
+    }
+
+    /// Everything it wrote so far.
+    pub fn output(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Status and body of a page.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        get(self.address, path).await
+    }
+
+    /// Asks it to end: its exit code, everything it wrote, and how long it took.
+    pub async fn stop(mut self) -> (Option<i32>, String, Duration) {
+        let started = Instant::now();
+        kill(Pid::from_raw(self.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().await.unwrap();
+        let took = started.elapsed();
+        (&mut self.reading).await.unwrap();
+        (status.code(), self.output(), took)
+    }
+}
+
+/// Status and body of a page.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Waits until something is true, for at most half a minute.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
