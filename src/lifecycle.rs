@@ -1,5 +1,6 @@
 //! Signals, supervision and the end of the process.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::AppError;
 use crate::exit::Exit;
+
+static BEFORE_ABORT: OnceLock<fn()> = OnceLock::new();
+
+/// Has `action` done when a second signal ends the process at once, which drops nothing: give the terminal back, say.
+pub fn before_abort(action: fn()) {
+    // The first one stays; there is one terminal.
+    let _ = BEFORE_ABORT.set(action);
+}
 
 /// Listens for SIGTERM and Ctrl-C. The first asks everything to end through the returned token; the second ends the
 /// process at once: nothing is lost, because a transaction that was not committed did not happen.
@@ -32,6 +41,9 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
         tracing::info!(signal = name, "ending after the open page; a second signal aborts");
         token.cancel();
         let name = next().await;
+        if let Some(action) = BEFORE_ABORT.get() {
+            action();
+        }
         tracing::warn!(signal = name, "aborted");
         std::process::exit(Exit::Aborted as i32);
     });

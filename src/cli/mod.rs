@@ -62,18 +62,20 @@ enum Command {
 impl Cli {
     /// Does what the command line says.
     pub fn execute(self) -> Result<(), AppError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.expect("a thread for the runtime can be started");
+        let runtime = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.expect("a thread for the runtime can be started")
+        };
         // The demo brings settings and a log of its own: a broken file of the user's does not concern it.
         if let Command::Demo(demo) = self.command {
             if self.global.config.is_some() || !self.global.set.is_empty() {
                 eprintln!("argos-sync: the demo brings its own settings; --config and --set are not used");
             }
-            return runtime.block_on(demo.execute());
+            return runtime().block_on(demo.execute());
         }
         let settings = self.settings()?;
         logging::init(&settings.log);
-        runtime.block_on(async {
+        runtime().block_on(async {
             match self.command {
                 Command::Run => run::execute(settings).await,
                 Command::Once(once) => once.execute(settings).await,

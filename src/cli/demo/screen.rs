@@ -13,6 +13,8 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, execute, queue, terminal};
 
+use crate::lifecycle;
+
 static ON: AtomicBool = AtomicBool::new(false);
 /// The last warning; shown by the view while it is on.
 static WARNING: Mutex<Option<String>> = Mutex::new(None);
@@ -38,10 +40,12 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal's other screen. A panic anywhere gives it back before its message is printed.
+    /// Takes the terminal's other screen. A panic anywhere gives it back before its message is printed, and
+    /// so does a second signal.
     pub(super) fn open() -> std::io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
+            lifecycle::before_abort(close);
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 close();

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::domain::lane::Lane;
 use crate::embedded::Cluster;
+use crate::exit::Exit;
 use crate::http;
 use crate::simulator::{Options, Simulator};
 use crate::store::error::StoreError;
@@ -48,8 +49,12 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts all but the daemon. When something cannot be started, what was started before ends again.
     pub(super) async fn start(place: &Place, rate: f64, listen: SocketAddr) -> Result<Self, AppError> {
-        let listener = http::bind(listen).await.map_err(|source| AppError::Listen { address: listen, source })?;
-        let http = listener.local_addr().map_err(|source| AppError::Listen { address: listen, source })?;
+        let taken = |error| AppError::Other {
+            message: format!("cannot listen on {listen}: name another address with --listen: {error}"),
+            exit: Exit::Listen,
+        };
+        let listener = http::bind(listen).await.map_err(taken)?;
+        let http = listener.local_addr().map_err(taken)?;
         let cluster = app::start_cluster(&place.dir().join("postgres")).await?;
         match Self::furnish(place, rate, &cluster).await {
             Ok((simulator, app, looker)) => {
