@@ -56,7 +56,7 @@ async fn p8_blocks_reserved_at_once_do_not_overlap_and_die_with_their_day() {
         tasks.spawn(async move {
             let mut got = 0;
             for _ in 0..50 {
-                got += budget::reserve(&mut *pool.acquire().await.unwrap(), "default", 300).await.unwrap().requests;
+                got += budget::reserve(&mut pool.acquire().await.unwrap(), "default", 300).await.unwrap().requests;
             }
             got
         });
@@ -64,7 +64,7 @@ async fn p8_blocks_reserved_at_once_do_not_overlap_and_die_with_their_day() {
     assert_eq!(tasks.join_all().await.into_iter().sum::<u64>(), 300);
     // Yesterday's reservations are yesterday's.
     sqlx::raw_sql("update argos.request_budget set day = day - 1").execute(&database.pool).await.unwrap();
-    let block = budget::reserve(&mut *database.pool.acquire().await.unwrap(), "default", 300).await.unwrap();
+    let block = budget::reserve(&mut database.pool.acquire().await.unwrap(), "default", 300).await.unwrap();
     assert_eq!((block.requests, block.remaining), (3, 297));
 }
 
