@@ -6,8 +6,15 @@
 
 mod api;
 mod budget;
+mod catalog;
+mod contradictions;
+mod demo;
 mod embedded;
 mod end_to_end;
+mod event_schemas;
+mod layers;
 mod leaks;
 mod observability;
+mod rules;
 mod support;
+mod vendor_samples;
