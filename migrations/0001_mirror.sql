@@ -193,7 +193,23 @@ create index submissions_changed_at  on argos.submissions (changed_at);
 -- Hash indexes: a btree refuses a value over some 2,700 bytes, and a vendor's odd text must not stop a page.
 create index submissions_userid      on argos.submissions using hash (userid);
 create index submissions_email       on argos.submissions using hash (email);
-create index submissions_red_flag    on argos.submissions (project_id) where lower(aml_currentstatus) = 'red flag';
+create index submissions_red_flag    on argos.submissions (project_id) where lower(btrim(aml_currentstatus)) = 'red flag';
+
+-- The documents' generations name a person in different fields; this is one name for all of them.
+create view argos.applicants as
+select project_id,
+       submission_id,
+       coalesce(nullif(full_name, ''), nullif(name, ''), nullif(concat_ws(' ', first_name, mid_name, last_name), '')) as applicant_name,
+       date_of_birth,
+       gender,
+       nationality,
+       email,
+       userid,
+       applicant_id,
+       kyc_result,
+       aml_currentstatus
+  from argos.submissions;
+comment on view argos.applicants is 'Who a submission is about, whichever of data.full_name, data.name or first and last name was sent.';
 
 comment on table argos.submissions is 'The current state of every submission seen, as GET /submission shows it.';
 comment on column argos.submissions.version is 'Counts the states seen, from 1. The row in submission_versions with this number is this state.';
@@ -202,7 +218,7 @@ comment on column argos.submissions.first_seen_at is 'When the daemon first saw 
 comment on column argos.submissions.changed_at is 'When the last change of the vendor''s state was seen. Equal to observed_at unless the current version only adds fields that an earlier view could not show.';
 comment on column argos.submissions.observed_at is 'When the current version was first observed.';
 comment on column argos.submissions.created_day is 'Day of created_at (UTC), or the first day of the window that first returned the item.';
-comment on column argos.submissions.item is 'The whole item as the vendor sent it, unknown fields included. Expiring links in it are those of the version''s first reading.';
+comment on column argos.submissions.item is 'The whole item as the vendor sent it, unknown fields included; an aml that a later answer lost is kept. Expiring links in it are those of the version''s first reading.';
 comment on column argos.submissions.created_at is 'created_at: submission time, UTC';
 comment on column argos.submissions.updated_at is 'updated_at: the vendor''s last update, UTC. Lists may leave it out; not everything moves it.';
 comment on column argos.submissions.kyc_result_at is 'kyc_result_at: when the result was first decided';

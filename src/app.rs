@@ -144,13 +144,15 @@ impl App {
         Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster: cluster.map(Mutex::new) })
     }
 
-    /// Migrates, or checks that it is migrated where `database.migrate` is off.
+    /// Checks that the schema is there and complete; migrates if it is not, unless `database.migrate` is off. Migrating
+    /// needs rights that the daemon's role should not have, so it is not even tried when there is nothing to do.
     pub async fn prepare_database(&self) -> Result<(), StoreError> {
-        if self.settings.database.migrate {
-            database::migrate(&self.pool).await
-        } else {
-            let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-            database::compatible(&mut connection).await
+        let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+        let checked = database::compatible(&mut connection).await;
+        drop(connection);
+        match checked {
+            Err(StoreError::NotMigrated) if self.settings.database.migrate => database::migrate(&self.pool).await,
+            checked => checked,
         }
     }
 

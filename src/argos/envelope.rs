@@ -53,33 +53,73 @@ impl Page {
             Ok(body) => (body, false),
             Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
         };
-        let not_a_list = |what| ApiError::NotAList { what };
-        let text = body.trim_start_matches('\u{feff}').trim();
-        if !text.starts_with('{') {
-            return Err(not_a_list(if text.starts_with('<') { "HTML" } else { "not a JSON object" }));
+        match parts(&body, max_items, missing_is_empty) {
+            Ok((items, next)) => Ok(Self { items, next, replaced, body }),
+            // A control character that one item does not escape must not cost the page.
+            Err(error @ ApiError::NotAList { what: NOT_JSON }) => {
+                let body = with_controls_escaped(&body).ok_or(error)?;
+                let (items, next) = parts(&body, max_items, missing_is_empty)?;
+                Ok(Self { items, next, replaced: true, body })
+            }
+            Err(error) => Err(error),
         }
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
-            serde_json::error::Category::Eof => not_a_list("truncated JSON"),
-            _ => not_a_list("not the documented JSON"),
-        })?;
-        envelope.refuse_what_is_no_list()?;
-        let items = match envelope.items {
-            Some(items) => items,
-            None if missing_is_empty => Vec::new(),
-            None => return Err(not_a_list("a JSON object without Items")),
-        };
-        if items.len() > max_items {
-            return Err(ApiError::TooLarge { limit: format!("{max_items} items, limits.page_items") });
-        }
-        let next = envelope.nextpage_key.map(cursor).transpose()?.flatten();
-        let start = body.as_ptr().addr();
-        let place = |item: &RawValue| {
-            let from = item.get().as_ptr().addr() - start;
-            (from..from + item.get().len(), submission_id(item.get()))
-        };
-        let items = items.into_iter().map(place).collect();
-        Ok(Self { items, next, replaced, body })
     }
+}
+
+const NOT_JSON: &str = "not the documented JSON";
+
+/// Where the items stand in a body, with their ids, and the key of the next page.
+type Parts = (Vec<(Range<usize>, Option<String>)>, Option<Cursor>);
+
+fn parts(body: &str, max_items: usize, missing_is_empty: bool) -> Result<Parts, ApiError> {
+    let not_a_list = |what| ApiError::NotAList { what };
+    let text = body.trim_start_matches('\u{feff}').trim();
+    if !text.starts_with('{') {
+        return Err(not_a_list(if text.starts_with('<') { "HTML" } else { "not a JSON object" }));
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => not_a_list("truncated JSON"),
+        _ => not_a_list(NOT_JSON),
+    })?;
+    envelope.refuse_what_is_no_list()?;
+    let items = match envelope.items {
+        Some(items) => items,
+        None if missing_is_empty => Vec::new(),
+        None => return Err(not_a_list("a JSON object without Items")),
+    };
+    if items.len() > max_items {
+        return Err(ApiError::TooLarge { limit: format!("{max_items} items, limits.page_items") });
+    }
+    let next = envelope.nextpage_key.map(cursor).transpose()?.flatten();
+    let start = body.as_ptr().addr();
+    let place = |item: &RawValue| {
+        let from = item.get().as_ptr().addr() - start;
+        (from..from + item.get().len(), submission_id(item.get()))
+    };
+    Ok((items.into_iter().map(place).collect(), next))
+}
+
+/// Escapes the control characters inside texts, which JSON does not allow there. `None`: there are none.
+fn with_controls_escaped(body: &str) -> Option<String> {
+    let (mut out, mut in_text, mut escaped, mut any) = (String::new(), false, false, false);
+    if !body.bytes().any(|byte| byte < b' ') {
+        return None;
+    }
+    for c in body.chars() {
+        if in_text && c < ' ' {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            any = true;
+        } else {
+            out.push(c);
+        }
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+    }
+    any.then_some(out)
 }
 
 #[derive(Deserialize)]
@@ -209,6 +249,20 @@ mod tests {
         for body in ["{\"Items\":[]}", "{\"Items\":[],\"nextpageKey\":null}", "{\"Items\":[],\"nextpageKey\":{}}"] {
             assert_eq!(split(body).unwrap().next, None);
         }
+    }
+
+    #[test]
+    fn p10_a_control_character_does_not_cost_the_page() {
+        let page = split(
+            "{\"Items\":[\n{\"submission_id\":\"a\",\"x\":\"one\ntwo\u{1}\\\"\u{0}\"},\t{\"submission_id\":\"b\"}]}",
+        )
+        .unwrap();
+        assert!(page.replaced);
+        let items: Vec<_> = page.items().map(|item| item.json.to_owned()).collect();
+        assert_eq!(items[0], r#"{"submission_id":"a","x":"one\u000atwo\u0001\"\u0000"}"#);
+        assert_eq!(page.items().nth(1).unwrap().submission_id, Some("b"));
+        let pretty = split("{\n\t\"Items\": []\n}").unwrap();
+        assert!(!pretty.replaced);
     }
 
     #[test]

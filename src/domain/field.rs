@@ -10,6 +10,8 @@
 pub enum Kind {
     /// Any text. A number or boolean is taken in its JSON form.
     Text,
+    /// A word from an open set, on which rules and counts depend: text and nothing else.
+    Word,
     /// A number, or a text that is one: `99`, `99.0` and `"99"` are equal.
     Decimal,
     /// A time; compared at microseconds.
@@ -37,7 +39,7 @@ const fn f(path: &'static [&'static str], column: &'static str, kind: Kind) -> F
     Field { path, column, kind }
 }
 
-use Kind::{Decimal, Json, Link, Text, TextList, Time};
+use Kind::{Decimal, Json, Link, Text, TextList, Time, Word};
 
 /// Fields of an item; columns of `argos.submissions`.
 pub const SUBMISSION: &[Field] = &[
@@ -48,12 +50,12 @@ pub const SUBMISSION: &[Field] = &[
     f(&["email"], "email", Text),
     f(&["userid"], "userid", Text),
     f(&["applicant_id"], "applicant_id", Text),
-    f(&["reviewer"], "reviewer", Text),
-    f(&["kyc", "result"], "kyc_result", Text),
+    f(&["reviewer"], "reviewer", Word),
+    f(&["kyc", "result"], "kyc_result", Word),
     f(&["kyc", "comment"], "kyc_comment", TextList),
     f(&["kyc", "commentCode"], "kyc_comment_code", TextList),
-    f(&["aml", "currentstatus"], "aml_currentstatus", Text),
-    f(&["aml", "risk_level_summary"], "aml_risk_level_summary", Text),
+    f(&["aml", "currentstatus"], "aml_currentstatus", Word),
+    f(&["aml", "risk_level_summary"], "aml_risk_level_summary", Word),
     f(&["aml", "raw_data"], "aml_raw_data", Json),
     f(&["data", "name"], "name", Text),
     f(&["data", "full_name"], "full_name", Text),

@@ -48,22 +48,32 @@ impl Submission {
         Self { submission_id, item, state }
     }
 
-    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing (or empty) `aml` is
-    /// neither "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
+    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing (or empty) `aml`, or
+    /// one without a status, is neither "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
     pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
+        const STATUS: &str = "currentstatus";
         // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
         let data = at(&self.state.0, &["data"]).and_then(Value::as_object);
         let blanked = data.is_none_or(|data| data.keys().all(|name| name == "idType"));
         let says_nothing = |aml: &Value| aml.is_null() || aml.as_object().is_some_and(Map::is_empty);
-        let stored = stored_item.get("aml").filter(|aml| !says_nothing(aml));
-        match (stored, &mut self.item) {
-            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none_or(says_nothing) && !blanked => {
-                item.insert("aml".to_owned(), aml.clone());
-                self.state = State::of(&self.item);
-                true
-            }
-            _ => false,
+        let Some(stored) = stored_item.get("aml").filter(|aml| !says_nothing(aml)) else { return false };
+        let Value::Object(item) = &mut self.item else { return false };
+        if blanked {
+            return false;
         }
+        match (item.get_mut("aml").filter(|aml| !says_nothing(aml)), stored.get(STATUS)) {
+            (None, _) => {
+                item.insert("aml".to_owned(), stored.clone());
+            }
+            (Some(Value::Object(aml)), Some(status))
+                if aml.get(STATUS).is_none_or(Value::is_null) && !status.is_null() =>
+            {
+                aml.insert(STATUS.to_owned(), status.clone());
+            }
+            _ => return false,
+        }
+        self.state = State::of(&self.item);
+        true
     }
 
     /// The row of `argos.submissions`, as far as it comes from the vendor.
@@ -215,6 +225,7 @@ fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map
 pub(super) fn column(kind: Kind, value: &Value) -> Option<Value> {
     match kind {
         Kind::Text => scalar(value),
+        Kind::Word => value.is_string().then(|| value.clone()),
         Kind::Decimal => value.is_number().then(|| value.clone()),
         Kind::Time => value.as_str().and_then(time::parse).map(|at| Value::String(time::format(at))),
         Kind::TextList => value.as_array()?.iter().map(scalar).collect::<Option<Vec<_>>>().map(Value::Array),

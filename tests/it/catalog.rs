@@ -46,7 +46,7 @@ async fn columns(database: &Database, table: &str) -> BTreeMap<String, Column> {
 
 fn types(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Text => &["text"],
+        Kind::Text | Kind::Word => &["text"],
         Kind::Decimal => &["numeric"],
         Kind::Time => &["timestamp with time zone"],
         Kind::TextList => &["text[]"],

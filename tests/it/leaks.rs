@@ -204,7 +204,7 @@ async fn p11_a_database_that_quotes_values_is_not_repeated() {
                  $$ begin raise warning 'this is %', new.item; raise notice 'and %', new.item; return new; end $$;
              create trigger shout before insert on argos.submissions for each row execute function argos.shout();",
         ),
-        ("another type", "alter table argos.submissions alter column name type integer using null"),
+        ("another type", "alter table argos.submissions alter column cf1 type integer using null"),
         ("a constraint", "alter table argos.submissions add constraint c check (email is null)"),
         ("an index", "create unique index u on argos.submissions (gender)"),
         ("another type in the outbox", "alter table argos.outbox alter column submission_id type date using null"),

@@ -69,7 +69,7 @@ impl Form {
     pub(super) fn field(value: &Value, kind: Kind) -> Option<Self> {
         match (kind, value) {
             (_, Value::Null) => Some(Self::Absent),
-            (Kind::Text, Value::String(text)) => Some(Self::Text(text.clone())),
+            (Kind::Text | Kind::Word, Value::String(text)) => Some(Self::Text(text.clone())),
             (Kind::Text, Value::Number(_) | Value::Bool(_)) => Some(Self::Text(value.to_string())),
             (Kind::Decimal, Value::Number(number)) => number_of(&number.to_string()),
             (Kind::Decimal, Value::String(text)) => number_of(text.trim()),
