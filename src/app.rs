@@ -8,6 +8,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::argos::client::{Client, ClientError};
+use crate::argos::decode::Refusal;
+use crate::argos::error::ApiError;
 use crate::clock::Clock;
 use crate::config::{ConfigError, Project, Settings};
 use crate::embedded::{self, Cluster, EmbeddedError};
@@ -132,7 +134,7 @@ impl App {
     /// Starts (or joins) the private cluster if no database is configured, and prepares the pool.
     pub async fn open(settings: Settings, clock: Clock) -> Result<Self, AppError> {
         use secrecy::ExposeSecret;
-        let metrics = Metrics::new().map_err(AppError::Metrics)?;
+        let metrics = Metrics::new(&ApiError::KINDS, &Refusal::REASONS).map_err(AppError::Metrics)?;
         let (url, cluster) = match &settings.database.url {
             Some(url) => (url.expose_secret().to_owned(), None),
             None => {

@@ -9,8 +9,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::argos::decode::Refusal;
-use crate::argos::error::ApiError;
 use crate::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::lane::Lane;
@@ -30,6 +28,8 @@ pub const PASS_OUTCOMES: [&str; 4] = ["complete", "stopped", "failed", "not_lead
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    error_kinds: &'static [&'static str],
+    refusal_reasons: &'static [&'static str],
     requests: IntCounterVec,
     request_duration: HistogramVec,
     request_errors: IntCounterVec,
@@ -52,11 +52,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Declares all metrics, with the build information set.
+    /// Declares all metrics, with the build information set. The names of what can go wrong with a request, and of what
+    /// makes an item unusable, come from those who know them.
     ///
     /// # Errors
     /// When two metrics share a name, which a test would show.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(
+        error_kinds: &'static [&'static str],
+        refusal_reasons: &'static [&'static str],
+    ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
         let build = gauges(r, "build_info", "Always 1; the labels tell the version.", &["version"])?;
@@ -165,6 +169,8 @@ impl Metrics {
             )?,
             leader: gauges(r, "leader", "1 while this process holds the project's lease.", project)?,
             registry,
+            error_kinds,
+            refusal_reasons,
         })
     }
 
@@ -175,11 +181,11 @@ impl Metrics {
             self.requests.with_label_values(&[p, status]);
             self.request_duration.with_label_values(&[p, status]);
         }
-        ApiError::KINDS.iter().for_each(|kind| drop(self.request_errors.with_label_values(&[p, kind])));
+        self.error_kinds.iter().for_each(|kind| drop(self.request_errors.with_label_values(&[p, kind])));
         ITEM_OUTCOMES.iter().for_each(|outcome| drop(self.items.with_label_values(&[p, outcome])));
         EventType::ALL.iter().for_each(|kind| drop(self.events.with_label_values(&[p, kind.as_str()])));
         DRIFT_KINDS.iter().for_each(|kind| drop(self.drift.with_label_values(&[p, kind])));
-        Refusal::REASONS.iter().for_each(|reason| drop(self.quarantined.with_label_values(&[p, reason])));
+        self.refusal_reasons.iter().for_each(|reason| drop(self.quarantined.with_label_values(&[p, reason])));
         for lane in Lane::ALL.map(Lane::as_str) {
             self.pages.with_label_values(&[p, lane]);
             self.last_success.with_label_values(&[p, lane]);
@@ -243,8 +249,8 @@ impl ProjectMetrics {
     }
 
     /// A try that brought no usable answer.
-    pub fn request_error(&self, error: &ApiError) {
-        self.count(&self.all.request_errors, error.kind(), 1);
+    pub fn request_error(&self, kind: &str) {
+        self.count(&self.all.request_errors, kind, 1);
     }
 
     /// A committed page.

@@ -129,7 +129,7 @@ impl Client {
     async fn pause(&self, delays: &mut Delays, error: ApiError) -> Result<(), ApiError> {
         // Permits that ran out are no answer; the caller knows whether the day's budget is spent, or only a block of it.
         if !matches!(error, ApiError::BudgetSpent) {
-            self.metrics.request_error(&error);
+            self.metrics.request_error(error.kind());
         }
         if !error.retryable() {
             return Err(error);

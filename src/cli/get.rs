@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::app::AppError;
 use crate::argos::client::Client;
+use crate::argos::decode::Refusal;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
 use crate::chain::chain;
@@ -57,7 +58,8 @@ impl Get {
                 .find(|project| project.id == *id)
                 .ok_or_else(|| other(format!("no project {id:?} is configured")))?,
         };
-        let metrics = Metrics::new().map_err(AppError::Metrics)?.project(&project.id);
+        let metrics =
+            Metrics::new(&ApiError::KINDS, &Refusal::REASONS).map_err(AppError::Metrics)?.project(&project.id);
         let client = Client::new(&project.api, &settings.limits, Clock::system(), metrics, Heartbeat::new())
             .map_err(AppError::Client)?;
         // A person asks: the day's budget, which lives in the database, is not touched.

@@ -95,7 +95,7 @@ mod tests {
     async fn p9_livez_fails_when_one_loop_is_stuck() {
         let pages = |heartbeats| {
             let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/none").unwrap();
-            State(Pages { metrics: Metrics::new().unwrap(), heartbeats, pool })
+            State(Pages { metrics: Metrics::new(&[], &[]).unwrap(), heartbeats, pool })
         };
         assert_eq!(livez(pages(vec![Heartbeat::new(), Heartbeat::new()])).await.0, StatusCode::OK);
         let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::overdue()])).await;

@@ -279,7 +279,7 @@ impl Engine {
         self.block = Some(block);
         self.parts.metrics.budget_remaining.set(i64::try_from(block.remaining).unwrap_or(i64::MAX));
         if block.requests == 0 {
-            self.parts.metrics.request_error(&ApiError::BudgetSpent);
+            self.parts.metrics.request_error(ApiError::BudgetSpent.kind());
             return Err(ApiError::BudgetSpent.into());
         }
         self.parts.client.pace.grant(block.requests, block.valid_for);

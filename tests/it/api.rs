@@ -28,7 +28,8 @@ fn client_of(base_url: &str, changes: &[(&str, &str)]) -> (Client, Metrics) {
     install_tls();
     let changes = [&[("api.key", KEY)], changes].concat();
     let settings = settings(base_url, "postgres://unused/", &changes);
-    let metrics = Metrics::new().unwrap();
+    let metrics =
+        Metrics::new(&argos_sync::argos::error::ApiError::KINDS, &argos_sync::argos::decode::Refusal::REASONS).unwrap();
     let api = &settings.projects[0].api;
     let project = metrics.project("default");
     let client = Client::new(api, &settings.limits, Clock::system(), project, Heartbeat::new()).unwrap();

@@ -49,10 +49,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["chain", "cli", "exit"]),
 ];
 
-/// Imports that break the rule today. None may be added; one that is gone must be struck out here.
-const DEBTS: &[(&str, &str, &str)] =
-    &[("metrics", "argos", "takes the names of its labels from ApiError and Refusal, while argos counts with metrics")];
-
 /// Libraries that only some rooms may name: (library, rooms).
 const LIBRARIES: &[(&str, &[&str])] = &[
     // The simulator: its tests alone.
@@ -76,20 +72,15 @@ fn imports_point_one_way() {
         }
     }
     let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
-    let mut paid: BTreeSet<(&str, &str)> = DEBTS.iter().map(|(room, import, _)| (*room, *import)).collect();
     let mut wrong = Vec::new();
     for file in files.iter().filter(|file| file.room != "lib") {
         for import in file.imports(&rooms) {
-            let debt = DEBTS.iter().find(|(room, to, _)| *room == file.room && *to == import);
-            if let Some((room, to, _)) = debt {
-                paid.remove(&(*room, *to));
-            } else if import != file.room && !allowed[file.room.as_str()].contains(&import.as_str()) {
+            if import != file.room && !allowed[file.room.as_str()].contains(&import.as_str()) {
                 wrong.push(format!("{} imports {import}", file.path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "see the map in src/lib.rs:\n{}", wrong.join("\n"));
-    assert!(paid.is_empty(), "no longer a debt, strike it out in DEBTS: {paid:?}");
 }
 
 #[test]

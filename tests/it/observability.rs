@@ -227,7 +227,8 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
         assert!(labels.keys().all(|label| allowed.contains(label.as_str())), "{name} {labels:?}");
     }
     // As many series after 60 submissions as before the first.
-    let empty = Metrics::new().unwrap();
+    let empty =
+        Metrics::new(&argos_sync::argos::error::ApiError::KINDS, &argos_sync::argos::decode::Refusal::REASONS).unwrap();
     let _project = empty.project("default");
     assert_eq!(page_of(&empty).len() + 1, samples(&page).len(), "red_flags_raised_total is the one more");
     let samples = samples(&page);
