@@ -66,7 +66,7 @@ impl Cli {
         logging::init(&settings.log);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.expect("a thread for the runtime can be started");
-        runtime.block_on(async {
+        let result = runtime.block_on(async {
             match self.command {
                 Command::Run => run::execute(settings).await,
                 Command::Once(once) => once.execute(settings).await,
@@ -77,7 +77,10 @@ impl Cli {
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
             }
-        })
+        });
+        // Not waiting for its threads: one may hang in the system's name resolution.
+        runtime.shutdown_background();
+        result
     }
 
     fn settings(&self) -> Result<Settings, AppError> {
