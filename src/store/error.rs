@@ -1,5 +1,7 @@
 //! What can go wrong with the database, and what to do about it.
 
+use sqlx::migrate::MigrateError;
+
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -40,7 +42,7 @@ pub enum StoreError {
     NotMigrated,
     /// Migrating failed.
     #[error("migrating the database failed")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
     /// The configured hash secret is not the one that the stored hashes were made with.
     #[error("database.hash_secret differs from the secret that this database's version ids were made with")]
     OtherSecret,
@@ -55,6 +57,16 @@ impl StoreError {
     /// Wraps a failed statement; for `map_err`.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
+    }
+
+    /// Wraps what the migrator says: whose own text repeats its cause, where that is a failed statement.
+    pub fn migrating(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                Self::Database { doing: "migrating", source }
+            }
+            error => Self::Migrate(error),
+        }
     }
 
     /// Whether PostgreSQL refused a value: a data exception (class 22) or a limit of the server (class 54).
@@ -98,7 +110,7 @@ impl StoreError {
             Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
             Self::NotMigrated => "Run argos-sync migrate, or set database.migrate = true.",
             Self::Migrate(_) => {
-                "See the cause; the user needs the right to create the schema argos (docs/postgresql.md)."
+                "The tables were changed by another hand, or by a release that is not this one: see the cause."
             }
             Self::OtherSecret => {
                 "Remove database.hash_secret, or set it to the secret that the database was made with."

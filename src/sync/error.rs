@@ -13,7 +13,7 @@ pub enum SyncError {
     #[error("writing to the database failed")]
     Store(#[source] StoreError),
     /// Another process is the writer.
-    #[error("project {project_id:?} is being written by {holder:?}")]
+    #[error("another process is the writer of project {project_id:?}: {holder:?} holds its lease")]
     NotLeader {
         /// The project.
         project_id: String,
@@ -74,13 +74,17 @@ impl From<StoreError> for SyncError {
     }
 }
 
-/// An error and its causes in one line: each Display names only its own layer.
+/// An error and its causes in one line: each Display names only its own layer. Where one of a library repeats its cause,
+/// the cause is left out.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let own = error.to_string();
+        if !text.ends_with(&own) {
+            text.push_str(": ");
+            text.push_str(&own);
+        }
         cause = error.source();
     }
     text
