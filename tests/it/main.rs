@@ -4,6 +4,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod crash;
 mod embedded;
 mod end_to_end;
+mod lease;
+mod process;
 mod support;
