@@ -190,6 +190,11 @@ impl App {
         }))
     }
 
+    /// The private cluster, to be watched; [`App::close`] no longer stops it then.
+    pub fn take_cluster(&mut self) -> Option<Cluster> {
+        self.cluster.take()
+    }
+
     /// Closes the pool, and stops the private cluster if this process started it.
     pub async fn close(self) -> Result<(), AppError> {
         // The pool waits for statements that may wait for somebody's lock; the end of the process ends them as well.

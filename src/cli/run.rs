@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::embedded::{Cluster, EmbeddedError};
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
 use crate::store::error::StoreError;
@@ -26,10 +27,26 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
         false => None,
     };
     let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else { return Ok(()) };
-    let app = app?;
-    let result = serve(&app, listener, &stop).await;
+    let mut app = app?;
+    let mut cluster = app.take_cluster();
+    let result = tokio::select! {
+        result = serve(&app, listener, &stop) => result,
+        // Whoever restarts us starts both.
+        error = ended(cluster.as_mut()) => Err(AppError::Embedded(error)),
+    };
     app.close().await?;
+    if let Some(cluster) = cluster {
+        cluster.stop().await.map_err(AppError::Embedded)?;
+    }
     result
+}
+
+/// Waits until the private cluster ends by itself.
+async fn ended(cluster: Option<&mut Cluster>) -> EmbeddedError {
+    match cluster {
+        Some(cluster) => cluster.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The daemon's tasks, until `stop`: the HTTP port first, then the database, then one loop per project.
@@ -105,6 +122,7 @@ fn unreachable(error: &StoreError) -> bool {
 }
 
 /// The error of a process that cannot listen for signals.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn signals(error: std::io::Error) -> AppError {
     AppError::Other { message: format!("cannot listen for signals: {error}"), exit: crate::exit::Exit::Failure }
 }
