@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod atomic;
 mod crash;
 mod embedded;
 mod end_to_end;

@@ -1,6 +1,7 @@
 //! P9: the end of the process: what a signal, a second signal and a wrong setting do.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,13 @@ use argos_sync::clock::Clock;
 use argos_sync::simulator::{Faults, Options, Simulator};
 use argos_sync::store::database::options;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrate;
 
-use crate::support::Database;
 use crate::support::daemon::{self, Daemon, Ended, eventually};
 use crate::support::process::argos_sync;
+use crate::support::{Database, postgres};
 
 /// An end is prompt when nobody would reach for a second signal; shorter than any time-out that is in play.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -330,4 +332,57 @@ async fn refused(name: &str, mut command: Command, code: i32, part: &str) {
         parts.dedup();
         assert_eq!(parts.len(), all, "{name}: {ended:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_database_it_runs_its_own_and_leaves_no_process() {
+    let vendor = vendor(30, "").await;
+    let directory = tempfile::tempdir().unwrap();
+    postgres::reachable(directory.path());
+    let data_dir = directory.path().join("data");
+    let start = || {
+        let data_dir = data_dir.to_str().unwrap();
+        let changes =
+            [("database.url", ""), ("database.data_dir", data_dir), ("poll.interval", "1s"), ("log.format", "text")];
+        Daemon::start(daemon::command(&["run"], &vendor.base_url(), "", &changes))
+    };
+    let mut daemon = start();
+    daemon.says("no database.url is set: using the private PostgreSQL cluster").await;
+    daemon.says("new=30").await;
+    ends_cleanly(&mut daemon, Signal::SIGTERM).await;
+    assert_eq!(processes(&data_dir), Vec::<String>::new());
+
+    // The next one goes on with what is there; a signal while PostgreSQL starts leaves nothing behind either.
+    let mut daemon = start();
+    daemon.says("new=0 changed=0 unchanged=30").await;
+    ends_cleanly(&mut daemon, Signal::SIGINT).await;
+    assert_eq!(processes(&data_dir), Vec::<String>::new());
+    let mut daemon = start();
+    daemon.says("serving").await;
+    ends_cleanly(&mut daemon, Signal::SIGTERM).await;
+    eventually("its server is gone", async || match processes(&data_dir) {
+        none if none.is_empty() => Ok(()),
+        some => Err(some),
+    })
+    .await;
+
+    // A server that ends by itself ends the daemon: whoever restarts it starts both.
+    let mut daemon = start();
+    daemon.says("complete=true").await;
+    let postmaster = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).unwrap();
+    let postmaster = Pid::from_raw(postmaster.lines().next().unwrap().parse().unwrap());
+    nix::sys::signal::kill(postmaster, Signal::SIGKILL).unwrap();
+    let ended = daemon.end().await;
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(ended.stderr.contains("the private PostgreSQL server ended"), "{ended:?}");
+}
+
+/// Living processes that name this directory.
+fn processes(data_dir: &Path) -> Vec<String> {
+    let ps = Command::new("ps").args(["-A", "-ww", "-o", "pid=,stat=,args="]).output().unwrap();
+    let all = String::from_utf8_lossy(&ps.stdout).into_owned();
+    let alive = |line: &&str| {
+        line.contains(data_dir.to_str().unwrap()) && !line.split_whitespace().nth(1).unwrap_or("").starts_with('Z')
+    };
+    all.lines().filter(alive).map(str::to_owned).collect()
 }
