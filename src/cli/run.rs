@@ -11,7 +11,6 @@ use crate::config::Settings;
 use crate::embedded::{Cluster, EmbeddedError};
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
-use crate::store::error::StoreError;
 use crate::sync::error::chain;
 use crate::{lifecycle, sync};
 
@@ -97,7 +96,7 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
             Some(Err(error)) => error,
             None => return Ok(false),
         };
-        if !unreachable(&error) {
+        if !error.unreachable() {
             return Err(error.into());
         }
         if !told {
@@ -108,16 +107,6 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
             () = stop.cancelled() => return Ok(false),
             () = tokio::time::sleep(PAUSE) => {}
         }
-    }
-}
-
-fn unreachable(error: &StoreError) -> bool {
-    let StoreError::Database { source, .. } = error else { return false };
-    match source {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        // Starting up, shutting down, or too many connections for now.
-        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
-        _ => false,
     }
 }
 

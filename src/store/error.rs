@@ -1,5 +1,7 @@
 //! What can go wrong with the database, and what to do about it.
 
+use std::io::ErrorKind;
+
 use sqlx::migrate::MigrateError;
 
 /// Why the database did not do what was asked.
@@ -53,6 +55,15 @@ fn with_code(error: &sqlx::Error) -> String {
     code.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default()
 }
 
+/// rustls says so inside of an I/O error.
+fn refuses_certificate(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some(),
+        _ => false,
+    }
+}
+
 impl StoreError {
     /// Wraps a failed statement; for `map_err`.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
@@ -66,6 +77,18 @@ impl StoreError {
                 Self::Database { doing: "migrating", source }
             }
             error => Self::Migrate(error),
+        }
+    }
+
+    /// Whether it may pass by itself: a server that is not up yet, or has no connection left for now.
+    pub fn unreachable(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        match source {
+            sqlx::Error::Io(_) => !refuses_certificate(source),
+            sqlx::Error::PoolTimedOut => true,
+            // Starting up, shutting down, or too many connections.
+            sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
+            _ => false,
         }
     }
 
@@ -95,8 +118,11 @@ impl StoreError {
                         "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log."
                     }
                 },
-                sqlx::Error::Tls(_) => {
+                source if refuses_certificate(source) => {
                     "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
+                }
+                sqlx::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
+                    "PostgreSQL cannot be reached: check the socket's directory in database.url, and the file in sslrootcert if it names one."
                 }
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
                     "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
@@ -122,4 +148,22 @@ impl StoreError {
 /// Checks that a write touched the rows that it must.
 pub fn touched(doing: &'static str, touched: u64, expected: u64) -> Result<(), StoreError> {
     if touched == expected { Ok(()) } else { Err(StoreError::Impossible { doing, touched, expected }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connecting(source: std::io::Error) -> StoreError {
+        StoreError::doing("connecting")(sqlx::Error::Io(source))
+    }
+
+    #[test]
+    fn a_refused_certificate_is_not_waited_for() {
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let error = connecting(std::io::Error::new(ErrorKind::InvalidData, expired));
+        assert!(!error.unreachable() && error.advice().contains("sslrootcert"));
+        let error = connecting(ErrorKind::ConnectionRefused.into());
+        assert!(error.unreachable() && error.advice().contains("check that it runs"));
+    }
 }
