@@ -122,7 +122,7 @@ impl StoreError {
                     "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
                 }
                 sqlx::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
-                    "PostgreSQL cannot be reached: check the socket's directory in database.url, and the file in sslrootcert if it names one."
+                    "PostgreSQL cannot be reached: check that it runs, and the socket's directory and the file of sslrootcert, if database.url names them."
                 }
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
                     "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
