@@ -8,8 +8,8 @@ CARGO := cargo
 ARGS :=
 
 demo: setup
-	$(CARGO) build --release --locked --quiet
-	target/release/argos-sync demo $(ARGS)
+	$(CARGO) build --locked
+	target/debug/argos-sync demo $(ARGS)
 
 test: setup
 	$(CARGO) fmt --check
@@ -19,7 +19,7 @@ test: setup
 	$(CARGO) test --locked
 
 setup:
-	@tests/setup
+	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)
 
 # Both need a build whose .sqlx is good: the one that is being replaced serves to start PostgreSQL.
 sqlx-check sqlx: target/debug/argos-sync

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::argos::client::{Client, ClientError};
@@ -35,7 +36,7 @@ pub struct App {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
-    cluster: Option<Cluster>,
+    cluster: Option<Mutex<Cluster>>,
 }
 
 /// Why a command cannot go on.
@@ -146,7 +147,7 @@ impl App {
             }
         };
         let pool = database::pool(&url, &settings.database)?;
-        Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster })
+        Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster: cluster.map(Mutex::new) })
     }
 
     /// Migrates, or checks that it is migrated where `database.migrate` is off.
@@ -190,9 +191,12 @@ impl App {
         }))
     }
 
-    /// The private cluster, to be watched; [`App::close`] no longer stops it then.
-    pub fn take_cluster(&mut self) -> Option<Cluster> {
-        self.cluster.take()
+    /// Waits until the private cluster that this process started ends by itself; for ever if there is none.
+    pub async fn cluster_ended(&self) -> AppError {
+        match &self.cluster {
+            Some(cluster) => AppError::Embedded(cluster.lock().await.ended().await),
+            None => std::future::pending().await,
+        }
     }
 
     /// Closes the pool, and stops the private cluster if this process started it.
@@ -200,7 +204,7 @@ impl App {
         // The pool waits for statements that may wait for somebody's lock; the end of the process ends them as well.
         let _ = tokio::time::timeout(CLOSE, self.pool.close()).await;
         match self.cluster {
-            Some(cluster) => cluster.stop().await.map_err(AppError::Embedded),
+            Some(cluster) => cluster.into_inner().stop().await.map_err(AppError::Embedded),
             None => Ok(()),
         }
     }

@@ -17,6 +17,13 @@ impl Heartbeat {
         Self(Arc::new(Mutex::new(Instant::now() + SLACK)))
     }
 
+    /// A heart that has stopped.
+    #[cfg(test)]
+    pub(crate) fn overdue() -> Self {
+        let past = Instant::now().checked_sub(Duration::from_secs(1)).expect("this machine is up for a second");
+        Self(Arc::new(Mutex::new(past)))
+    }
+
     /// The next step takes at most this long.
     pub fn expect_within(&self, step: Duration) {
         *self.0.lock().expect("no code panics while it holds the heartbeat") = Instant::now() + step + SLACK;
@@ -31,5 +38,19 @@ impl Heartbeat {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_a_step_that_takes_longer_than_it_said_is_stuck() {
+        let heart = Heartbeat::overdue();
+        assert!(!heart.alive());
+        heart.expect_within(Duration::ZERO);
+        assert!(heart.alive(), "there is some slack");
+        assert!(heart.clone().alive());
     }
 }

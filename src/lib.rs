@@ -1,7 +1,67 @@
-//! argos-sync mirrors ARGOS ID check submissions into PostgreSQL by polling.
+//! argos-sync mirrors ARGOS ID check submissions into PostgreSQL by polling, and writes one event for every change
+//! into an outbox table in the same transaction.
+//!
+//! This page is the map. The README says how the program is used; `config/default.toml` explains every setting;
+//! `docs/decisions/` says why some things are not as one would expect.
+//!
+//! # One pass
+//!
+//! ```text
+//! sync::run      wait, pass, decide how long to wait; nothing else
+//!   sync::plan     which days are due (pure)
+//!   sync::engine   walks them, page by page:
+//!     argos::client    1 fetch    no transaction is open; deadlines, size cap, retries and budget are in here
+//!     argos::envelope  2 split    the answer into raw items, not decoded
+//!     sync::apply      3 begin    renew the lease's row first: it stays locked until the commit
+//!       store::mirror  4 look up  the stored hashes; an item with the same bytes is done
+//!       argos::decode  5 decode   the others; what cannot be used goes to the quarantine
+//!       sync::prepare  6 compare  stored with fetched: a version and its events, or nothing (pure)
+//!       store::*       7 write    rows, versions, quarantine, the walk's cursor; last the outbox
+//!                        commit   the only point where the world changes
+//!     sync::report     8 report   the page's counts become the log line, the metrics and what tests assert
+//! ```
+//!
+//! Killed before the commit: nothing happened. Killed after it: the next page. The same page again: nothing to write.
+//!
+//! # Rooms
+//!
+//! | Room | What is in it |
+//! |---|---|
+//! | [`cli`] | one file per subcommand |
+//! | [`lifecycle`] | signals, supervision of tasks, the end of the process |
+//! | [`app`] | settings become a pool, metrics, clients and engines |
+//! | [`http`] | `/metrics`, `/livez`, `/readyz` |
+//! | [`sync`] | what to read next, and how a page becomes rows and events |
+//! | [`argos`] | the vendor's API: how to ask, how to wait, how to read an answer without trusting it |
+//! | [`store`] | PostgreSQL: one file per table family; functions borrow a connection, the caller begins and commits |
+//! | [`domain`] | what a submission is, when two states are equal, what a change means: plain data, pure rules |
+//! | [`config`] | settings: file < environment < flags |
+//! | [`embedded`] | the private PostgreSQL of the demo, the tests and a laptop |
+//! | [`simulator`] | a stand-in for the vendor, over real HTTP; shares no code with the daemon |
+//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`] | one small thing each |
+//!
+//! Imports point one way: `cli` -> `app` -> `http`, `sync` -> `argos`, `store` -> `domain` -> `clock`. `argos` and
+//! `store` do not know each other; `domain` knows no SQL, no HTTP and no runtime; `simulator` knows only the clock.
+//! `tests/it/layers.rs` reads the imports and holds this.
+//!
+//! # Where to start reading
+//!
+//! [`sync::apply`], which is the heart, then [`domain::change`] and `migrations/0001_mirror.sql`.
+//!
+//! # Where a change goes
+//!
+//! - **A new vendor field**: a line in [`domain::field`], a column at the end of its table in a new migration, for
+//!   `submissions` also its name in the statement of [`store::mirror::write`] (forgetting it does not compile), then
+//!   `make sqlx`. Without any of that the field is in the column `item` already, and its changes make versions.
+//! - **A new event type**: a variant of [`domain::event::EventType`] at its place in the order, the rule that raises
+//!   it in [`domain::change`], its schema in `docs/events/`.
+//! - **A new setting**: `config/default.toml` with its default and meaning, then a field and a line in [`config`].
+//! - **A new table**: a migration whose comments say why each column is there, a file in [`store`], and its grants in
+//!   `docs/postgresql.md`.
 
 pub mod app;
 pub mod argos;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,5 +1,6 @@
 //! Signals, supervision and the end of the process.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,12 +14,24 @@ use crate::exit::Exit;
 /// Signals that come together are one: `timeout` and a terminal under a wrapper send theirs to the process and to its
 /// group.
 const SAME_SIGNAL: Duration = Duration::from_millis(300);
+static BEFORE_ABORT: OnceLock<fn()> = OnceLock::new();
+
+/// Has `action` done when a second signal ends the process at once, which drops nothing: give the terminal back, say.
+pub fn before_abort(action: fn()) {
+    // The first one stays; there is one terminal.
+    let _ = BEFORE_ABORT.set(action);
+}
 
 /// Listens for SIGTERM and Ctrl-C. The first asks everything to end through the returned token; the second ends the
 /// process at once: nothing is lost, because a transaction that was not committed did not happen.
-pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
+    let listen = |kind| {
+        let failed =
+            |error| AppError::Other { message: format!("cannot listen for signals: {error}"), exit: Exit::Failure };
+        signal(kind).map_err(failed)
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
@@ -38,6 +51,9 @@ pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
                 break name;
             }
         };
+        if let Some(action) = BEFORE_ABORT.get() {
+            action();
+        }
         tracing::warn!(signal = name, "aborted");
         std::process::exit(Exit::Aborted as i32);
     });

@@ -1,19 +1,21 @@
 //! Log lines: text on a terminal, JSON otherwise, to standard error.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
-use tracing::Level;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
-/// Sets the process's subscriber. Libraries are heard from warnings up, whatever `log.level` says: at finer levels they
-/// print URLs and frames, which hold personal data.
+/// Sets the process's subscriber.
 pub fn init(log: &Log) {
-    let ours_or_serious =
-        filter_fn(|metadata| metadata.target().starts_with("argos_sync") || *metadata.level() <= Level::WARN);
     let terminal = std::io::stderr().is_terminal();
     let text = match log.format {
         LogFormat::Text => true,
@@ -22,9 +24,30 @@ pub fn init(log: &Log) {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = if text { layer.with_ansi(terminal).boxed() } else { layer.json().flatten_event(true).boxed() };
-    // Filters of the whole subscriber, not of the layer: when sqlx asks whether a statement is to be logged, a layer's own
-    // filter remembers its "no" for the thread, and drops the next line of ours.
-    let subscriber = tracing_subscriber::registry().with(EnvFilter::new(&log.level)).with(ours_or_serious).with(layer);
     // A second subscriber (in tests) is no reason to fail.
-    let _ = subscriber.try_init();
+    let _ = filtered(&log.level).with(layer).try_init();
+}
+
+/// The same for a command that shows something else on the terminal: text to a file, and what is serious, a line each,
+/// to `serious`.
+pub fn init_to_file(level: &str, file: File, serious: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
+    let all = tracing_subscriber::fmt::layer().with_writer(Arc::new(file)).with_target(false).with_ansi(false);
+    let serious = serious.with_max_level(Level::WARN);
+    let few = tracing_subscriber::fmt::layer().with_writer(serious).with_target(false).with_ansi(false).without_time();
+    let _ = filtered(level).with(all).with(few).try_init();
+}
+
+/// These filter the whole subscriber, not a layer: when sqlx asks whether a statement is to be logged, a layer's own
+/// filter remembers its "no" for the thread, and drops the next line of ours.
+fn filtered(level: &str) -> impl Subscriber + Send + Sync + for<'a> LookupSpan<'a> + use<> {
+    tracing_subscriber::registry().with(filter_fn(may_be_heard)).with(EnvFilter::new(level))
+}
+
+/// Libraries are heard from warnings up, whatever `log.level` says: at finer levels they print URLs and frames, which
+/// hold personal data.
+fn may_be_heard(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    // Notices and warnings of PostgreSQL's may quote what is being written, unknown parameters of the URL its password.
+    let quotes = ["sqlx::postgres::notice", "sqlx_postgres::options"].iter().any(|quoting| target.starts_with(quoting));
+    target.starts_with("argos_sync") || (*metadata.level() <= Level::WARN && !quotes)
 }

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use argos_sync::chain::chain;
 use argos_sync::cli::Cli;
 use argos_sync::exit::Exit;
-use argos_sync::sync::error::chain;
 use clap::Parser;
 
 fn main() -> ExitCode {

@@ -168,7 +168,7 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one project, all known labels at 0.
+    /// The metrics of one project, all known labels at 0 (except `red_flags_raised_total`, which the database keeps).
     pub fn project(&self, project_id: &str) -> ProjectMetrics {
         let p = project_id;
         for status in STATUSES {
@@ -190,7 +190,6 @@ impl Metrics {
         }
         ProjectMetrics {
             red_flags_open: self.red_flags_open.with_label_values(&[p]),
-            red_flags_raised: self.red_flags_raised.with_label_values(&[p]),
             suspicious_empty: self.suspicious_empty.with_label_values(&[p]),
             database_errors: self.database_errors.with_label_values(&[p]),
             detection_latency: self.detection_latency.with_label_values(&[p]),
@@ -218,7 +217,6 @@ impl Metrics {
 pub struct ProjectMetrics {
     project_id: String,
     all: Metrics,
-    red_flags_raised: IntCounter,
     /// Submissions whose AML status is Red Flag.
     pub red_flags_open: IntGauge,
     /// Complete walks that showed nothing where something is known.
@@ -289,13 +287,15 @@ impl ProjectMetrics {
         self.all.submissions.with_label_values(&[self.project_id.as_str(), label]).set(count);
     }
 
-    /// Takes over the database's count of red flags raised.
+    /// Takes over the database's count of red flags raised. Until then the series is not there: at 0 after a restart,
+    /// Prometheus would see a reset and count all of them as raised anew.
     pub fn red_flags_raised(&self, total: u64) {
+        let counter = self.all.red_flags_raised.with_label_values(&[self.project_id.as_str()]);
         // A restored backup may count less; a reset is what Prometheus expects then.
-        if total < self.red_flags_raised.get() {
-            self.red_flags_raised.reset();
+        if total < counter.get() {
+            counter.reset();
         }
-        self.red_flags_raised.inc_by(total - self.red_flags_raised.get());
+        counter.inc_by(total - counter.get());
     }
 
     fn count(&self, counter: &IntCounterVec, label: &str, by: u64) {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, redirect};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::envelope::Page;
 use super::error::{ApiError, known_code};
-use super::pace::{Delays, Pace, retry_after};
+use super::pace::{self, Delays, Pace, retry_after};
 use super::query::{self, Query};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, Limits, Parameters};
@@ -88,15 +88,25 @@ impl Client {
 
     /// Asks for a page of GET /submission.
     pub async fn submissions(&self, query: &Query) -> Result<Answer<Page>, ApiError> {
+        self.submissions_within(query, &mut self.delays()).await
+    }
+
+    /// The pauses between the tries of one request.
+    pub fn delays(&self) -> Delays {
+        Delays::new(&self.api)
+    }
+
+    /// The same with tries that were begun before: when the permits run out in the middle of them, the caller gets more
+    /// and asks again, and that must not start the tries anew.
+    pub async fn submissions_within(&self, query: &Query, delays: &mut Delays) -> Result<Answer<Page>, ApiError> {
         let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
         let parameters = query.parameters(self.api.dialect);
-        let mut delays = Delays::new(&self.api);
         loop {
             let answer = self.ask("submission", &parameters).await;
             let page = answer.and_then(|(body, sent_at)| Ok((Page::split(body, self.page_items, by_id)?, sent_at)));
             match page {
                 Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
-                Err(error) => self.pause(&mut delays, error).await?,
+                Err(error) => self.pause(delays, error).await?,
             }
         }
     }
@@ -104,7 +114,7 @@ impl Client {
     /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
     pub async fn applicant(&self, applicant_id: &str) -> Result<Vec<serde_json::Value>, ApiError> {
         let parameters = [("applicant_id", applicant_id.to_owned())];
-        let mut delays = Delays::new(&self.api);
+        let mut delays = self.delays();
         loop {
             let answer = self.ask("submission/applicant", &parameters).await;
             let not_json = |_| ApiError::NotAList { what: "not the documented JSON" };
@@ -117,7 +127,10 @@ impl Client {
 
     /// After a failed try: waits until the next one is due, or gives the error back when there is none.
     async fn pause(&self, delays: &mut Delays, error: ApiError) -> Result<(), ApiError> {
-        self.metrics.request_error(&error);
+        // Permits that ran out are no answer; the caller knows whether the day's budget is spent, or only a block of it.
+        if !matches!(error, ApiError::BudgetSpent) {
+            self.metrics.request_error(&error);
+        }
         if !error.retryable() {
             return Err(error);
         }
@@ -129,7 +142,7 @@ impl Client {
     }
 
     async fn ask(&self, path: &str, parameters: &[(&'static str, String)]) -> Result<(Vec<u8>, Timestamp), ApiError> {
-        self.heartbeat.expect_within(self.api.timeout);
+        self.heartbeat.expect_within(pace::period(&self.api));
         self.pace.wait().await;
         if !self.pace.take() {
             return Err(ApiError::BudgetSpent);
@@ -162,8 +175,11 @@ impl Client {
     /// Reads a body up to the limit, counted after decompression, and turns an error status into its error.
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, ApiError> {
         let status = response.status().as_u16();
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|value| retry_after(value, self.clock.now()));
+        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        // A date is meant by the clock that wrote it, which may be a day off ours.
+        let date = header(DATE).and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+        let now = date.map_or_else(|| self.clock.now(), |date| date.to_utc());
+        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, now));
         let success = response.status().is_success();
         // An error's body is read only for its documented code.
         let limit = if success { self.api.max_response_bytes } else { 64 * 1024 };

@@ -144,6 +144,8 @@ fn cursor(key: &RawValue) -> Result<Option<Cursor>, ApiError> {
                 Some(serde_json::Value::Number(number)) => Some(number.to_string()),
                 _ => None,
             };
+            // It must be kept in the database and sent in a URL.
+            let part = |name| part(name).filter(|text| text.len() <= 1024 && !text.chars().any(char::is_control));
             match (part("id"), part("created_at")) {
                 (Some(id), Some(created_at)) => Ok(Some(Cursor { id, created_at })),
                 _ => Err(error),
@@ -219,6 +221,7 @@ mod tests {
             ("{\"Items\":[{\"a\":1", "not_a_list"),
             ("{\"Items\":7}", "not_a_list"),
             ("{\"Items\":[],\"nextpageKey\":{\"id\":\"a\"}}", "not_a_list"),
+            ("{\"Items\":[],\"nextpageKey\":{\"id\":\"a\\u0000\",\"created_at\":\"2026\"}}", "not_a_list"),
             ("{\"statusCode\":200,\"success\":false,\"errorCode\":\"processing_error\"}", "server_failed"),
             ("{\"errorCode\":\"invalid_project\"}", "key_refused"),
             ("{\"isEncrypted\":true,\"body\":\"abc\"}", "encrypted"),

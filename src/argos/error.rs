@@ -177,6 +177,11 @@ impl ApiError {
         )
     }
 
+    /// Whether a smaller page may succeed.
+    pub fn page_too_large(&self) -> bool {
+        matches!(self, Self::AnswerTooLargeForVendor | Self::TooLarge { .. })
+    }
+
     /// The pause that the vendor asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -34,15 +34,17 @@ impl Delays {
         Self { backoff, left: api.retries }
     }
 
-    /// The next pause, at least what the vendor asked for but never more than `retry_after_max`; `None`: give up.
+    /// The next pause, at least what the vendor asked for; `None`: give up, because the tries are used up or the vendor
+    /// asked for more than `retry_after_max` (the next pass waits for it; see `sync::run`).
     pub fn next(&mut self, asked: Option<Duration>, retry_after_max: Duration) -> Option<Duration> {
+        let asked = asked.unwrap_or_default();
         self.left = self.left.checked_sub(1)?;
         let own = self.backoff.next_backoff()?;
-        Some(own.max(asked.unwrap_or_default().min(retry_after_max)))
+        (asked <= retry_after_max).then(|| own.max(asked))
     }
 }
 
-/// Reads a Retry-After header: seconds, or an HTTP date relative to `now`.
+/// Reads a Retry-After header: seconds, or an HTTP date relative to `now` (by the clock of whoever wrote the date).
 pub fn retry_after(header: &str, now: crate::clock::Timestamp) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -60,14 +62,13 @@ pub struct Pace {
 impl Pace {
     /// A pace without permits; see [`Pace::grant`].
     pub fn new(api: &Api) -> Self {
-        // The limiter counts in whole cells: a rate below one a second becomes one cell in a longer period.
-        let period = Duration::from_secs_f64(1.0 / api.requests_per_second);
-        let quota = Quota::with_period(period).expect("validation keeps the rate above zero");
-        let burst = NonZeroU32::new(api.requests_per_second.ceil() as u32).unwrap_or(NonZeroU32::MIN);
-        Self { per_second: RateLimiter::direct(quota.allow_burst(burst)), permits: Mutex::new((0, Instant::now())) }
+        // Evenly spread, without a burst: with one, a second could see nearly twice its share.
+        let quota = Quota::with_period(period(api)).expect("validation keeps the rate within bounds");
+        let quota = quota.allow_burst(NonZeroU32::MIN);
+        Self { per_second: RateLimiter::direct(quota), permits: Mutex::new((0, Instant::now())) }
     }
 
-    /// Adds a block of permits that dies when `valid_for` is over (the end of its UTC day).
+    /// Puts a block of permits, which dies when `valid_for` is over (the end of its UTC day), in the place of the last.
     pub fn grant(&self, permits: u64, valid_for: Duration) {
         *self.permits.lock().expect("no code panics while it holds the permits") =
             (permits, Instant::now() + valid_for);
@@ -83,10 +84,22 @@ impl Pace {
         true
     }
 
+    /// Gives up the permits that are left, and says how many of them were still good.
+    pub fn drain(&self) -> u64 {
+        let mut permits = self.permits.lock().expect("no code panics while it holds the permits");
+        let left = std::mem::take(&mut permits.0);
+        if Instant::now() < permits.1 { left } else { 0 }
+    }
+
     /// Waits until the limit per second lets a request go.
     pub async fn wait(&self) {
         self.per_second.until_ready().await;
     }
+}
+
+/// The time from one request to the next.
+pub fn period(api: &Api) -> Duration {
+    Duration::from_secs_f64(1.0 / api.requests_per_second)
 }
 
 #[cfg(test)]
@@ -102,5 +115,55 @@ mod tests {
         assert_eq!(retry_after("Thu, 01 Jan 2026 00:00:09 GMT", now), Some(Duration::from_secs(9)));
         assert_eq!(retry_after("Wed, 31 Dec 2025 00:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
+        // Absurd: one is a number and waited for as long as allowed, the other is none.
+        assert_eq!(retry_after("18446744073709551615", now), Some(Duration::MAX.min(Duration::from_secs(u64::MAX))));
+        assert_eq!(retry_after("99999999999999999999999", now), None);
+        assert_eq!(retry_after("-1", now), None);
+    }
+
+    fn api(rate: f64) -> Api {
+        let mut api = crate::config::Settings::default().projects.remove(0).api;
+        api.requests_per_second = rate;
+        api
+    }
+
+    #[test]
+    fn p8_a_longer_retry_after_than_allowed_ends_the_tries() {
+        let most = Duration::from_secs(5);
+        let asked = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(Delays::new(&api(1.0)).next(asked(5), most), asked(5));
+        assert_eq!(Delays::new(&api(1.0)).next(asked(6), most), None);
+        assert_eq!(Delays::new(&api(1.0)).next(asked(u64::MAX), most), None);
+        let mut delays = Delays::new(&api(1.0));
+        assert_eq!((0..10).filter(|_| delays.next(None, most).is_some()).count(), 5, "api.retries");
+    }
+
+    #[test]
+    fn p8_the_rate_has_no_burst_and_may_be_below_one_a_second() {
+        for (rate, period) in [(0.001, 1000.0), (0.5, 2.0), (1.0, 1.0), (50.0, 0.02), (1_000_000.0, 0.000_001)] {
+            assert_eq!(super::period(&api(rate)), Duration::from_secs_f64(period));
+            let pace = Pace::new(&api(rate));
+            assert!(pace.per_second.check().is_ok(), "the first goes at once");
+            assert!(rate > 100.0 || pace.per_second.check().is_err(), "{rate}: the second waits");
+        }
+    }
+
+    #[test]
+    fn p8_permits_are_counted_and_die_with_their_day() {
+        let pace = Pace::new(&api(1.0));
+        assert!(!pace.take(), "nothing is granted yet");
+        pace.grant(2, Duration::from_secs(10));
+        assert!(pace.take() && pace.take() && !pace.take());
+        pace.grant(2, Duration::ZERO);
+        assert!(!pace.take(), "the day is over");
+        pace.grant(5, Duration::from_secs(10));
+        assert!(pace.take());
+        // What was left does not pile up.
+        pace.grant(1, Duration::from_secs(10));
+        assert!(pace.take() && !pace.take());
+        pace.grant(7, Duration::from_secs(10));
+        assert_eq!((pace.take(), pace.drain(), pace.drain(), pace.take()), (true, 6, 0, false));
+        pace.grant(7, Duration::ZERO);
+        assert_eq!(pace.drain(), 0);
     }
 }

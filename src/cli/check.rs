@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
+
 use crate::app::{App, AppError};
 use crate::argos::query::Query;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::store::database;
 use crate::store::error::StoreError;
-use crate::sync::error::chain;
 use crate::sync::plan;
 
 /// Prints the effective settings with their sources, then tries the database and one request per project.
@@ -65,7 +67,11 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
 }
 
 async fn check_database(app: &App) -> Result<String, StoreError> {
-    let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+    // Not from the pool: that tries again until its time is over, and then does not say why.
+    let connecting = async { app.pool.connect_options().connect().await };
+    let connected = tokio::time::timeout(app.settings.database.connect_timeout, connecting).await;
+    let mut connection =
+        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(StoreError::doing("connecting"))?;
     match database::compatible(&mut connection).await {
         Ok(()) => Ok("reachable and migrated".to_owned()),
         Err(StoreError::NotMigrated) if app.settings.database.migrate => {

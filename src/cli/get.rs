@@ -1,5 +1,6 @@
 //! `argos-sync get`: the vendor's query modes, printed as JSON.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,12 +10,13 @@ use crate::app::AppError;
 use crate::argos::client::Client;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
-use crate::sync::error::{SyncError, chain};
+use crate::sync::error::SyncError;
 
 /// Options of `get`.
 #[derive(Args)]
@@ -82,7 +84,7 @@ impl By {
         let count = one.is_none().then_some(count);
         let select = one.or(self.userid.map(|userid| ("userid", userid))).or(self.email.map(|email| ("email", email)));
         let mut query = Query { select, count, ..Query::default() };
-        let mut found = Vec::new();
+        let (mut found, mut cursors) = (Vec::new(), HashSet::new());
         loop {
             let page = client.submissions(&query).await?.content;
             // What cannot be read as JSON (a lone surrogate, say) is printed as its text.
@@ -90,7 +92,7 @@ impl By {
                 page.items().map(|raw| serde_json::from_str(raw.json).unwrap_or_else(|_| Value::from(raw.json))),
             );
             match page.next {
-                Some(next) if query.cursor.as_ref() != Some(&next) => query.cursor = Some(next),
+                Some(next) if cursors.insert(next.clone()) => query.cursor = Some(next),
                 Some(_) => return Err(ApiError::NotAList { what: "its nextpageKey repeats" }),
                 None => return Ok(found),
             }

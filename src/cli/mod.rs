@@ -62,10 +62,20 @@ enum Command {
 impl Cli {
     /// Does what the command line says.
     pub fn execute(self) -> Result<(), AppError> {
+        let runtime = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.expect("a thread for the runtime can be started")
+        };
+        // The demo brings settings and a log of its own: a broken file of the user's does not concern it.
+        if let Command::Demo(demo) = self.command {
+            if self.global.config.is_some() || !self.global.set.is_empty() {
+                eprintln!("argos-sync: the demo brings its own settings; --config and --set are not used");
+            }
+            return runtime().block_on(demo.execute());
+        }
         let settings = self.settings()?;
         logging::init(&settings.log);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.expect("a thread for the runtime can be started");
+        let runtime = runtime();
         let result = runtime.block_on(async {
             match self.command {
                 Command::Run => run::execute(settings).await,
@@ -73,7 +83,7 @@ impl Cli {
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
-                Command::Demo(demo) => demo.execute(settings).await,
+                Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
             }

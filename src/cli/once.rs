@@ -23,7 +23,7 @@ pub(super) struct Once {
 impl Once {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
-        let stop = lifecycle::stop_on_signals().map_err(super::run::signals)?;
+        let stop = lifecycle::stop_on_signals()?;
         let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
             return Err(stopped());
         };

@@ -6,18 +6,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::embedded::{Cluster, EmbeddedError};
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
-use crate::sync::error::chain;
 use crate::{lifecycle, sync};
 
 /// Runs until a signal.
 pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
     settings.require_keys()?;
-    let stop = lifecycle::stop_on_signals().map_err(signals)?;
+    let stop = lifecycle::stop_on_signals()?;
     let listener = match settings.http.enabled {
         true => {
             let address = settings.http.listen;
@@ -26,26 +25,10 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
         false => None,
     };
     let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else { return Ok(()) };
-    let mut app = app?;
-    let mut cluster = app.take_cluster();
-    let result = tokio::select! {
-        result = serve(&app, listener, &stop) => result,
-        // Whoever restarts us starts both.
-        error = ended(cluster.as_mut()) => Err(AppError::Embedded(error)),
-    };
+    let app = app?;
+    let result = serve(&app, listener, &stop).await;
     app.close().await?;
-    if let Some(cluster) = cluster {
-        cluster.stop().await.map_err(AppError::Embedded)?;
-    }
     result
-}
-
-/// Waits until the private cluster ends by itself.
-async fn ended(cluster: Option<&mut Cluster>) -> EmbeddedError {
-    match cluster {
-        Some(cluster) => cluster.ended().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The daemon's tasks, until `stop`: the HTTP port first, then the database, then one loop per project.
@@ -55,6 +38,8 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let mut tasks = JoinSet::new();
+    // All labels are there from the first scrape on, also while the database is waited for.
+    app.settings.projects.iter().for_each(|project| drop(app.metrics.project(&project.id)));
     let heartbeats: Vec<Heartbeat> = app.settings.projects.iter().map(|_| Heartbeat::new()).collect();
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
@@ -81,7 +66,11 @@ pub(super) async fn serve(
             });
         }
     }
-    lifecycle::supervise(tasks, stop, app.settings.shutdown.grace).await
+    tokio::select! {
+        biased;
+        result = lifecycle::supervise(tasks, stop, app.settings.shutdown.grace) => result,
+        error = app.cluster_ended() => Err(error),
+    }
 }
 
 /// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.
@@ -108,10 +97,4 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
-}
-
-/// The error of a process that cannot listen for signals.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn signals(error: std::io::Error) -> AppError {
-    AppError::Other { message: format!("cannot listen for signals: {error}"), exit: crate::exit::Exit::Failure }
 }

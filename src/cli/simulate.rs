@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::app::AppError;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::lifecycle;
 use crate::simulator::{Dialect, Faults, Options, Order, Simulator};
-use crate::sync::error::chain;
 
 /// Options of `simulate`.
 #[derive(Args)]
@@ -65,7 +65,7 @@ fn faults_help() -> String {
 
 impl Simulate {
     pub(super) async fn execute(self) -> Result<(), AppError> {
-        let stop = lifecycle::stop_on_signals().map_err(super::run::signals)?;
+        let stop = lifecycle::stop_on_signals()?;
         let options = Options {
             listen: self.listen,
             seed: self.seed,

@@ -36,6 +36,19 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))
 }
 
+/// Lays a layer over the ones before it. A secret has two forms, `key` and `key_file`: a layer that gives one replaces
+/// both forms of the layers below, so that the stronger layer wins here too. Both forms in one layer stay, and are refused.
+pub(super) fn lay_over(leaves: &mut Vec<Leaf>, layer: Vec<Leaf>, known: &BTreeSet<String>) {
+    let replaced: BTreeSet<String> = layer.iter().filter_map(|leaf| other_form(&leaf.key, known)).collect();
+    leaves.retain(|leaf| !replaced.contains(&leaf.key));
+    leaves.extend(layer);
+}
+
+fn other_form(key: &str, known: &BTreeSet<String>) -> Option<String> {
+    let other = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
+    known.contains(&other).then_some(other)
+}
+
 /// The layer below all others.
 pub(super) fn defaults() -> Vec<Leaf> {
     parse(DEFAULT_TOML, DEFAULT).expect("default.toml is TOML: a test reads it")

@@ -62,10 +62,10 @@ pub fn load(
     let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
     let mut leaves = layers::defaults();
     if let Some(path) = file {
-        leaves.extend(layers::file(&path, &known, &mut problems));
+        layers::lay_over(&mut leaves, layers::file(&path, &known, &mut problems), &known);
     }
-    leaves.extend(layers::environment(env, &known, &mut problems));
-    leaves.extend(layers::flags(flags, &known, &mut problems));
+    layers::lay_over(&mut leaves, layers::environment(env, &known, &mut problems), &known);
+    layers::lay_over(&mut leaves, layers::flags(flags, &known, &mut problems), &known);
 
     let mut reader = reader::Reader::new(leaves, problems);
     let settings = sections::settings(&mut reader);

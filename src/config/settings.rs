@@ -117,7 +117,7 @@ pub struct Api {
     pub timeout: Duration,
     /// The largest answer that is read, after decompression.
     pub max_response_bytes: usize,
-    /// Requests per second; finite and above zero.
+    /// Requests per second: 0.001 to 1,000,000.
     pub requests_per_second: f64,
     /// Requests per day (UTC); at least 1.
     pub requests_per_day: u64,

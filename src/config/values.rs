@@ -69,11 +69,11 @@ where
     }
 }
 
-/// A number above zero.
+/// A number of times per second. The bounds keep the time between two from being nothing, or for ever.
 pub(super) fn rate(text: &str) -> Checked<f64> {
     match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("must be a number above 0".to_owned()),
+        Ok(value) if (0.001..=1_000_000.0).contains(&value) => Ok(value),
+        _ => Err("must be a number from 0.001 to 1000000".to_owned()),
     }
 }
 

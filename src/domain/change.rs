@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::canonical::at;
 use super::event::{Draft, EventType};
-use super::submission::State;
+use super::field::Kind::{self, Decimal, Text, TextList, Time};
+use super::submission::{State, column};
 
 /// The names of the fields that differ, two levels deep (`kyc.result`, `data.name`, `kyc.attempts`), sorted.
 pub fn changed_fields(before: &State, after: &State) -> Vec<String> {
@@ -155,42 +156,51 @@ fn bank_and_injection(before: Option<&State>, after: &State, drafts: &mut Vec<Dr
     }
     let (from, to) = pair("Injection_action");
     if from != to && to.is_some() {
-        let body = json!({"from": pick(from, &["type", "time"]), "to": pick(to, &["type", "time"])});
+        const NAMES: &[(&str, Kind)] = &[("type", Text), ("time", Time)];
+        let body = json!({"from": pick(from, NAMES), "to": pick(to, NAMES)});
         drafts.push(Draft::new(EventType::InjectionPerformed, "", body));
     }
 }
 
 fn codes(state: &State) -> Value {
-    at(state.value(), &["kyc", "commentCode"]).cloned().unwrap_or_else(|| json!([]))
+    at(state.value(), &["kyc", "commentCode"]).and_then(|codes| column(TextList, codes)).unwrap_or_else(|| json!([]))
 }
 
 fn attempt_codes(attempt: &Value) -> Value {
-    const NAMES: &[&str] = &[
-        "attemptCnt",
-        "verificationResult",
-        "ocrResult",
-        "idBarcodeResult",
-        "errorCode",
-        "retryCode",
-        "faceSimilarityScore",
-        "livenessScore",
+    const NAMES: &[(&str, Kind)] = &[
+        ("attemptCnt", Decimal),
+        ("verificationResult", Text),
+        ("ocrResult", Text),
+        ("idBarcodeResult", Text),
+        ("errorCode", Text),
+        ("retryCode", TextList),
+        ("faceSimilarityScore", Decimal),
+        ("livenessScore", Decimal),
     ];
     pick(Some(attempt), NAMES)
 }
 
 fn match_codes(found: &Value) -> Value {
-    pick(Some(found), &["resource_id", "argos_number", "risk_level", "score", "risk_icons"])
+    const NAMES: &[(&str, Kind)] = &[
+        ("resource_id", Text),
+        ("argos_number", Text),
+        ("risk_level", Text),
+        ("score", Decimal),
+        ("risk_icons", TextList),
+    ];
+    pick(Some(found), NAMES)
 }
 
 fn bank_codes(bank: &Value) -> Value {
-    pick(Some(bank), &["result", "type", "bank_code", "retry_count"])
+    const NAMES: &[(&str, Kind)] = &[("result", Text), ("type", Text), ("bank_code", Text), ("retry_count", Decimal)];
+    pick(Some(bank), NAMES)
 }
 
-/// The named members of an object, absent ones left out. Payloads are made of these: no personal data gets in by
-/// default, whatever fields the vendor adds.
-fn pick(object: Option<&Value>, names: &[&str]) -> Value {
+/// The named members of an object, those left out that are absent or of another type than documented. Payloads are made
+/// of these: neither personal data nor a type that the events' schemas do not know gets in, whatever the vendor sends.
+fn pick(object: Option<&Value>, names: &[(&str, Kind)]) -> Value {
     let Some(object) = object else { return Value::Null };
-    let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone())));
+    let kept = names.iter().filter_map(|(name, kind)| Some(((*name).to_owned(), column(*kind, object.get(name)?)?)));
     Value::Object(kept.collect())
 }
 

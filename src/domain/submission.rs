@@ -48,13 +48,16 @@ impl Submission {
         Self { submission_id, item, state }
     }
 
-    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing `aml` is neither
-    /// "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
+    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing (or empty) `aml` is
+    /// neither "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
     pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
-        let blanked = at(&self.state.0, &["data"]).and_then(Value::as_object).is_none_or(Map::is_empty);
-        let stored = stored_item.get("aml").filter(|aml| !aml.is_null());
+        // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
+        let data = at(&self.state.0, &["data"]).and_then(Value::as_object);
+        let blanked = data.is_none_or(|data| data.keys().all(|name| name == "idType"));
+        let says_nothing = |aml: &Value| aml.is_null() || aml.as_object().is_some_and(Map::is_empty);
+        let stored = stored_item.get("aml").filter(|aml| !says_nothing(aml));
         match (stored, &mut self.item) {
-            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none() && !blanked => {
+            (Some(aml), Value::Object(item)) if self.state.0.get("aml").is_none_or(says_nothing) && !blanked => {
                 item.insert("aml".to_owned(), aml.clone());
                 self.state = State::of(&self.item);
                 true
@@ -147,10 +150,14 @@ impl State {
 
     /// Counts values that no document names: an unknown status must never pass for "no flag" in silence.
     pub fn unknown_values(&self, counts: &mut Drift) {
-        if !self.kyc_result().is_none_or(|result| KYC_RESULTS.contains(&result)) {
+        // A status that is no text is as unknown as a new one.
+        let unknown = |path: &[&str], known: fn(&str) -> bool| {
+            at(&self.0, path).is_some_and(|value| !value.as_str().is_some_and(known))
+        };
+        if unknown(&["kyc", "result"], |result| KYC_RESULTS.contains(&result)) {
             drift(counts, "unknown_kyc_result");
         }
-        if !self.aml_status().is_none_or(|status| is_red_flag(status) || status == "Not Screened") {
+        if unknown(&["aml", "currentstatus"], |status| is_red_flag(status) || status == "Not Screened") {
             drift(counts, "unknown_aml_status");
         }
     }
@@ -184,7 +191,14 @@ fn rows(fields: &[Field], path: &[&str], of: &Submission, counts: &mut Drift) ->
 /// The columns of one object. `sent` is the object before it was made canonical: links stand only there.
 fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map<String, Value> {
     let mut row = Map::new();
+    let mut family: &[&str] = &[];
     for field in fields {
+        // An object that is none any more (`kyc` as a list) takes all its fields with it: counted once.
+        let parents = field.path.split_last().map_or(&[][..], |(_, parents)| parents);
+        if parents != family && !parents.is_empty() && at(state, parents).is_some_and(|object| !object.is_object()) {
+            drift(counts, "bad_field");
+        }
+        family = parents;
         let source = if field.kind == Kind::Link { sent } else { state };
         let Some(value) = at(source, field.path).filter(|value| !value.is_null()) else { continue };
         match column(field.kind, value) {
@@ -197,7 +211,8 @@ fn row(fields: &[Field], state: &Value, sent: &Value, counts: &mut Drift) -> Map
     row
 }
 
-fn column(kind: Kind, value: &Value) -> Option<Value> {
+/// A value as its column, or an event, takes it; `None` if it is of another type than documented.
+pub(super) fn column(kind: Kind, value: &Value) -> Option<Value> {
     match kind {
         Kind::Text => scalar(value),
         Kind::Decimal => value.is_number().then(|| value.clone()),

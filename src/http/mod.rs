@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 use crate::store::database;
-use crate::sync::error::chain;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -33,6 +33,9 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
+/// How long answers in progress may take after `stop`. A client that never finishes its request holds nobody up.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) {
     let router = Router::new()
@@ -40,9 +43,18 @@ pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken)
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .with_state(pages);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(error = chain(&error), "the HTTP port failed");
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
+    let over = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = served => {
+            if let Err(error) = served {
+                tracing::error!(error = chain(&error), "the HTTP port failed");
+            }
+        }
+        () = over => {}
     }
 }
 
@@ -72,5 +84,21 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, String) {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
         Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database did not answer in 2 s\n".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p9_livez_fails_when_one_loop_is_stuck() {
+        let pages = |heartbeats| {
+            let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/none").unwrap();
+            State(Pages { metrics: Metrics::new().unwrap(), heartbeats, pool })
+        };
+        assert_eq!(livez(pages(vec![Heartbeat::new(), Heartbeat::new()])).await.0, StatusCode::OK);
+        let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::overdue()])).await;
+        assert_eq!((status, text.contains("stuck")), (StatusCode::SERVICE_UNAVAILABLE, true));
     }
 }

@@ -33,8 +33,8 @@ pub(super) fn load(options: &Options, now: Timestamp) -> Result<State, Simulator
         // Other numbers would make another past, which no mirror could follow.
         tracing::warn!(path = %path.display(), "simulator: the state file's seed, initial, history and life are used");
     }
-    // A run that was killed left its segment open: its time counts as active, because time that was served once must
-    // not be taken back. A stopped run closed it.
+    // A run that was killed left its segment open; a stopped run closed it.
+    state.timeline.recover(now);
     if state.timeline.rate().to_bits() != options.rate.to_bits() {
         state.timeline.freeze(now);
     }

@@ -47,6 +47,8 @@ pub struct Served {
 
 /// Older requests are forgotten, so that a demo can run for weeks.
 const LOG: usize = 100_000;
+/// How far ahead the state file says that things are served: what a killed run counts as active at most too long.
+const AHEAD: TimeDelta = TimeDelta::seconds(30);
 const BODY: usize = 1024 * 1024;
 
 /// What the handle and the server share.
@@ -81,6 +83,16 @@ impl Shared {
         }
     }
 
+    /// Before anything is served at `now`, the state file says that it is: see `Timeline::recover`.
+    fn promise(&self, world: &mut World, now: Timestamp) {
+        if self.options.state_file.is_some() && world.state.timeline.unpromised(now) {
+            world.state.timeline.promise(now + AHEAD);
+            if let Err(error) = self.save(world) {
+                tracing::warn!(%error, "simulator: the state was not saved");
+            }
+        }
+    }
+
     fn save(&self, world: &World) -> Result<(), SimulatorError> {
         self.options.state_file.as_ref().map_or(Ok(()), |path| memory::save(path, &world.state))
     }
@@ -103,6 +115,7 @@ impl Shared {
     pub(super) fn truth(&self) -> Vec<Value> {
         let now = self.clock.now();
         let mut world = lock(&self.world);
+        self.promise(&mut world, now);
         world.catch_up(now);
         world.truth(now)
     }
@@ -203,6 +216,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     let (answer, slow, skew) = {
         let incoming = Incoming { number, method: &parts.method, uri: &parts.uri, body: &body, key_ok };
         let mut world = lock(&shared.world);
+        shared.promise(&mut world, now);
         let mut mischief = lock(&shared.mischief);
         let answer = vendor::answer(&incoming, &mut world, &mut mischief, &shared.options, now);
         (answer, mischief.happens(Fault::Slow, number), mischief.happens(Fault::ClockSkew, number))

@@ -14,6 +14,9 @@ use crate::clock::Timestamp;
 pub(super) struct Segment {
     pub(super) start: Timestamp,
     pub(super) end: Option<Timestamp>,
+    /// An open one: nothing was served later than this unless it was saved again. A killed run ends here.
+    #[serde(default)]
+    pub(super) served_until: Option<Timestamp>,
     /// Births for each active second. Kept per segment, so that a later run may choose another rate.
     pub(super) rate: f64,
 }
@@ -24,7 +27,7 @@ pub(super) struct Timeline(Vec<Segment>);
 
 impl Timeline {
     pub(super) fn starting(at: Timestamp, rate: f64) -> Self {
-        Self(vec![Segment { start: at, end: None, rate }])
+        Self(vec![Segment { start: at, end: None, served_until: None, rate }])
     }
 
     /// False while frozen or stopped.
@@ -43,7 +46,27 @@ impl Timeline {
     pub(super) fn thaw(&mut self, at: Timestamp, rate: f64) {
         if !self.is_active() {
             let start = self.0.last().and_then(|s| s.end).map_or(at, |end| at.max(end));
-            self.0.push(Segment { start, end: None, rate });
+            self.0.push(Segment { start, end: None, served_until: None, rate });
+        }
+    }
+
+    /// Whether what is served at `at` must be promised (and saved) first.
+    pub(super) fn unpromised(&self, at: Timestamp) -> bool {
+        self.is_active() && self.0.last().is_none_or(|s| s.served_until.is_none_or(|until| until <= at))
+    }
+
+    /// Says that things are served until `at`.
+    pub(super) fn promise(&mut self, at: Timestamp) {
+        if let Some(last) = self.0.last_mut() {
+            last.served_until = Some(at);
+        }
+    }
+
+    /// Closes what a killed run left open: where it can have served last, at the latest `now`. Time that was served once
+    /// must not be taken back, and the time the program was not there is not active.
+    pub(super) fn recover(&mut self, now: Timestamp) {
+        if let Some(Segment { end: None, served_until: Some(until), .. }) = self.0.last() {
+            self.freeze(now.min(*until));
         }
     }
 

@@ -8,12 +8,12 @@ use sqlx::migrate::MigrateError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A statement failed.
-    #[error("the database failed while {doing}{}", with_code(.source))]
+    #[error("the database failed while {doing}{}", said(.error))]
     Database {
         /// What was being done.
         doing: &'static str,
-        /// The cause.
-        source: sqlx::Error,
+        /// The cause. Not an error source: its own text may quote what was to be written.
+        error: sqlx::Error,
     },
     /// Another process holds the project's lease now.
     #[error("this process no longer holds the lease of project {project_id:?}: nothing was written")]
@@ -50,9 +50,24 @@ pub enum StoreError {
     OtherSecret,
 }
 
-fn with_code(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default()
+/// What the driver or PostgreSQL said, as far as it cannot hold a value of the data.
+fn said(error: &sqlx::Error) -> String {
+    // Classes whose messages name objects, users and limits. Others (data exceptions, violated constraints, errors that
+    // triggers raise) may quote a row.
+    const QUOTES_NOTHING: [&str; 13] = ["08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58"];
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            let constraint = error.constraint().map(|name| format!(", constraint {name}")).unwrap_or_default();
+            let quotes_nothing = QUOTES_NOTHING.iter().any(|class| code.starts_with(class));
+            let message = if quotes_nothing { error.message() } else { "what it said may quote data, see its log" };
+            format!(" (SQLSTATE {code}{constraint}): {message}")
+        }
+        sqlx::Error::ColumnDecode { index, .. } => format!(": the column {index} cannot be decoded"),
+        sqlx::Error::Decode(_) => ": a value cannot be decoded".to_owned(),
+        sqlx::Error::Encode(_) => ": a value cannot be encoded".to_owned(),
+        error => format!(": {error}"),
+    }
 }
 
 /// rustls says so inside of an I/O error.
@@ -67,14 +82,14 @@ fn refuses_certificate(error: &sqlx::Error) -> bool {
 impl StoreError {
     /// Wraps a failed statement; for `map_err`.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
+        move |error| Self::Database { doing, error }
     }
 
     /// Wraps what the migrator says: whose own text repeats its cause, where that is a failed statement.
     pub fn migrating(error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
-                Self::Database { doing: "migrating", source }
+                Self::Database { doing: "migrating", error: source }
             }
             error => Self::Migrate(error),
         }
@@ -82,9 +97,9 @@ impl StoreError {
 
     /// Whether it may pass by itself: a server that is not up yet, or has no connection left for now.
     pub fn unreachable(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
-        match source {
-            sqlx::Error::Io(_) => !refuses_certificate(source),
+        let Self::Database { error, .. } = self else { return false };
+        match error {
+            sqlx::Error::Io(_) => !refuses_certificate(error),
             sqlx::Error::PoolTimedOut => true,
             // Starting up, shutting down, or too many connections.
             sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
@@ -94,15 +109,15 @@ impl StoreError {
 
     /// Whether PostgreSQL refused a value: a data exception (class 22) or a limit of the server (class 54).
     pub fn refuses_data(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
-        let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let Self::Database { error, .. } = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
     }
 
     /// What it means and what to do: one sentence for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Database { source, .. } => match source {
+            Self::Database { error, .. } => match error {
                 sqlx::Error::Database(error) => match error.code().as_deref() {
                     Some("28000" | "28P01") => {
                         "PostgreSQL refuses the user or password: check database.url or database.url_file."
@@ -118,7 +133,7 @@ impl StoreError {
                         "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log."
                     }
                 },
-                source if refuses_certificate(source) => {
+                error if refuses_certificate(error) => {
                     "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
                 }
                 sqlx::Error::Io(error) if error.kind() == ErrorKind::NotFound => {

@@ -87,7 +87,7 @@ async fn apply_once(
     lease::renew(&mut transaction, scope.lease).await?;
 
     let (candidates, mut bad) = sort_out(&mut transaction, page, scope, &mut counts).await?;
-    let versions = compare(&mut transaction, candidates, scope, &mut counts, &mut bad).await?;
+    let (versions, mut well) = compare(&mut transaction, candidates, scope, &mut counts, &mut bad).await?;
     let mut events = Vec::new();
     if one_by_one {
         for (raw, version) in &versions {
@@ -96,6 +96,7 @@ async fn apply_once(
                 Ok(()) => {
                     savepoint.commit().await.map_err(StoreError::doing("releasing a savepoint"))?;
                     events.extend(version.events.iter().cloned());
+                    well.push(version.submission.submission_id.clone());
                 }
                 Err(error) if error.refuses_data() => {
                     savepoint.rollback().await.map_err(StoreError::doing("going back to a savepoint"))?;
@@ -108,6 +109,11 @@ async fn apply_once(
         let all: Vec<&Version> = versions.iter().map(|(_, version)| version).collect();
         write(&mut transaction, scope, &all, &mut counts).await?;
         events.extend(all.iter().flat_map(|version| version.events.iter().cloned()));
+        well.extend(all.iter().map(|version| version.submission.submission_id.clone()));
+    }
+    // Only now: what PostgreSQL refuses could be decoded and is not well.
+    if !well.is_empty() {
+        quarantine::heal(&mut transaction, project_id, &well).await?;
     }
     keep(&mut transaction, scope, &bad, &mut counts).await?;
 
@@ -181,16 +187,16 @@ async fn sort_out<'p>(
     Ok((candidates, bad))
 }
 
-/// Decodes what may differ and compares it with what is stored.
+/// Decodes what may differ and compares it with what is stored: what is to be written, and the ids of what is unchanged.
 async fn compare<'p>(
     connection: &mut PgConnection,
     candidates: Vec<Candidate<'p>>,
     scope: &Scope<'_>,
     counts: &mut Counts,
     bad: &mut Bad<'p>,
-) -> Result<Vec<(RawItem<'p>, Version)>, StoreError> {
+) -> Result<(Vec<(RawItem<'p>, Version)>, Vec<String>), StoreError> {
     if candidates.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let project_id = scope.page.project_id;
     let mut decoded = Vec::with_capacity(candidates.len());
@@ -202,7 +208,6 @@ async fn compare<'p>(
     }
     let ids: Vec<String> = decoded.iter().map(|(_, id, ..)| (*id).to_owned()).collect();
     let stored = mirror::stored(connection, project_id, &ids).await?;
-    quarantine::heal(connection, project_id, &ids).await?;
     let mut days: Vec<NaiveDate> = decoded
         .iter()
         .filter(|(_, id, ..)| !stored.contains_key(*id))
@@ -216,7 +221,7 @@ async fn compare<'p>(
     let walked = scope.project.fully_walked_at.map(|at| at.date_naive());
     let was_covered = |day: NaiveDate| covered.contains(&day) || walked.is_some_and(|walked| day <= walked);
 
-    let mut versions = Vec::new();
+    let (mut versions, mut unchanged) = (Vec::new(), Vec::new());
     for (raw, id, hash, mut submission) in decoded {
         let stored = stored.get(id);
         let held = stored.is_some_and(|stored| submission.keep_screening(&stored.item));
@@ -232,10 +237,13 @@ async fn compare<'p>(
         let hash = (!held).then_some(hash);
         match prepare::version(&scope.page, submission, hash, stored, was_covered) {
             Some(version) => versions.push((raw, version)),
-            None => counts.unchanged += 1,
+            None => {
+                counts.unchanged += 1;
+                unchanged.push(id.to_owned());
+            }
         }
     }
-    Ok(versions)
+    Ok((versions, unchanged))
 }
 
 /// Writes rows, versions and counts of some versions.

@@ -65,12 +65,15 @@ pub struct Engine {
     lease: Option<Lease>,
     request_no: i64,
     block: Option<Block>,
+    /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
+    count: u32,
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, lease: None, request_no: 0, block: None }
+        let count = parts.project.api.count;
+        Self { parts, lease: None, request_no: 0, block: None, count }
     }
 
     /// What the engine is made of.
@@ -101,6 +104,11 @@ impl Engine {
         from_the_beginning: bool,
     ) -> Result<PassReport, SyncError> {
         let result = self.walk(lane, days, max_age, from_the_beginning).await;
+        // Also where another process is the writer: the database's counts are the same on all replicas.
+        let result = match result {
+            Err(error @ SyncError::Store(_)) => Err(error),
+            result => self.show_counts().await.and(result),
+        };
         let metrics = &self.parts.metrics;
         match &result {
             Ok(report) if report.complete => {
@@ -112,6 +120,7 @@ impl Engine {
             Err(error) => {
                 metrics.pass(lane, "failed");
                 match error {
+                    SyncError::Store(StoreError::LeaseLost { .. }) => {}
                     SyncError::Store(_) => metrics.database_errors.inc(),
                     SyncError::SuspiciouslyEmpty => metrics.suspicious_empty.inc(),
                     _ => {}
@@ -153,12 +162,7 @@ impl Engine {
         loop {
             let cursor = place.as_ref().and_then(|walk| walk.cursor.clone());
             let cursor = cursor.map(|(id, created_at)| Cursor { id, created_at });
-            let query = Query {
-                days: asked,
-                count: Some(self.parts.project.api.count),
-                cursor: cursor.clone(),
-                ..Query::default()
-            };
+            let query = Query { days: asked, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
             let fetched = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
@@ -170,6 +174,11 @@ impl Engine {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
                     self.forget(&lease, lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
+                }
+                Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
+                    self.count /= 2;
+                    tracing::warn!(project = project_id, count = self.count, "{error}: trying smaller pages");
+                    continue;
                 }
                 answer => answer?,
             };
@@ -232,7 +241,7 @@ impl Engine {
                 break;
             }
         }
-        self.show_counts().await?;
+        self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         Ok(report)
     }
 
@@ -260,8 +269,9 @@ impl Engine {
 
     /// Fetches a page, with a permit of the day's budget for every try.
     async fn fetch(&mut self, query: &Query) -> Result<Answer<Page>, SyncError> {
+        let mut delays = self.parts.client.delays();
         loop {
-            match self.parts.client.submissions(query).await {
+            match self.parts.client.submissions_within(query, &mut delays).await {
                 Err(ApiError::BudgetSpent) => self.reserve().await?,
                 answer => return Ok(answer?),
             }
@@ -274,6 +284,7 @@ impl Engine {
         self.block = Some(block);
         self.parts.metrics.budget_remaining.set(i64::try_from(block.remaining).unwrap_or(i64::MAX));
         if block.requests == 0 {
+            self.parts.metrics.request_error(&ApiError::BudgetSpent);
             return Err(ApiError::BudgetSpent.into());
         }
         self.parts.client.pace.grant(block.requests, block.valid_for);
@@ -292,7 +303,12 @@ impl Engine {
 
     async fn lease(&mut self, connection: &mut PgConnection) -> Result<Lease, SyncError> {
         if let Some(lease) = &self.lease {
-            return Ok(lease.clone());
+            match lease::renew(connection, lease).await {
+                Ok(()) => return Ok(lease.clone()),
+                // It ran out between two passes and somebody took it: wait for our turn like anybody.
+                Err(StoreError::LeaseLost { .. }) => self.lease = None,
+                Err(error) => return Err(error.into()),
+            }
         }
         let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
         match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {
@@ -306,8 +322,13 @@ impl Engine {
         }
     }
 
-    /// Gives the lease back, so that the next process need not wait for its end.
+    /// Gives the lease back, so that the next process need not wait for its end, and the permits that are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
+        let left = self.parts.client.pace.drain();
+        if let Some(block) = self.block.take().filter(|_| left > 0) {
+            let project_id = &self.parts.project.id;
+            budget::give_back(&mut *self.connection().await?, project_id, block.day, left).await?;
+        }
         if let Some(lease) = self.lease.take() {
             lease::release(&mut *self.connection().await?, &lease).await?;
         }
@@ -352,8 +373,8 @@ impl Engine {
         Ok(self.parts.pool.acquire().await.map_err(StoreError::doing("connecting"))?)
     }
 
-    /// Takes the counts over into the metrics.
-    async fn show_counts(&self) -> Result<(), SyncError> {
+    /// Takes the database's counts over into the metrics.
+    pub async fn show_counts(&self) -> Result<(), SyncError> {
         let counts = mirror::counts(&mut *self.connection().await?, &self.parts.project.id).await?;
         let metrics = &self.parts.metrics;
         let mut other = 0;
@@ -364,10 +385,11 @@ impl Engine {
                 }
                 "submissions" => other += value,
                 "red_flags_open" => metrics.red_flags_open.set(*value),
-                "red_flags_raised" => metrics.red_flags_raised(u64::try_from(*value).unwrap_or(0)),
                 _ => {}
             }
         }
+        let raised = counts.get(&("red_flags_raised".to_owned(), String::new())).copied().unwrap_or(0);
+        metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
         metrics.submissions("other", other);
         Ok(())
     }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use crate::clock::Timestamp;
 use crate::config::ImportEvents;
+use crate::domain::canonical::at;
 use crate::domain::change;
 use crate::domain::event::{self, Context, Event, EventType};
 use crate::domain::hash::{Hash, HashKey};
@@ -123,10 +124,12 @@ pub fn version(
 fn children(before: Option<&State>, after: &State) -> ChildrenChanged {
     let empty = State::of(&serde_json::Value::Null);
     let before = before.unwrap_or(&empty);
+    // Not only the lists: what should be a list and is none must be seen, to be counted as drift.
+    let differ = |path: &[&str]| at(before.value(), path) != at(after.value(), path);
     ChildrenChanged {
-        attempts: before.list(&["kyc", "attempts"]) != after.list(&["kyc", "attempts"]),
-        matches: before.list(&["aml", "matches"]) != after.list(&["aml", "matches"]),
-        bank: before.value().get("bank_verification") != after.value().get("bank_verification"),
+        attempts: differ(&["kyc", "attempts"]),
+        matches: differ(&["aml", "matches"]),
+        bank: differ(&["bank_verification"]),
     }
 }
 

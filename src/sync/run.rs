@@ -6,11 +6,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::Engine;
-use super::error::{SyncError, chain};
+use super::error::SyncError;
 use super::report::PassReport;
+use crate::chain::chain;
 
 /// Pause after an error that only a person can mend: slow probes instead of a retry storm.
 const PROBE: Duration = Duration::from_secs(300);
+
+/// Longest pause that a Retry-After brings about: a longer one is more likely a mistake than a wish.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Longest pause after a failure of the database, however long the poll interval is.
 const DATABASE_PAUSE: Duration = Duration::from_secs(10);
@@ -23,6 +27,8 @@ pub async fn run(mut engine: Engine) {
     let mut next = Instant::now() + jitter(settings.poll.interval / 10);
     let mut last_error = String::new();
     let mut useful = false;
+    // Before the first pass, so that a restart shows no gap. A database that fails now will be told of by the pass.
+    let _ = stop.run_until_cancelled(engine.show_counts()).await;
     loop {
         engine.parts().heartbeat.expect_within(next.saturating_duration_since(Instant::now()));
         tokio::select! {
@@ -51,6 +57,7 @@ pub async fn run(mut engine: Engine) {
 fn pause(result: &Result<PassReport, SyncError>, interval: Duration, lease_ttl: Duration) -> Duration {
     match result {
         Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),
+        Err(SyncError::Api(error)) => interval.max(error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER)),
         Err(SyncError::Store(_)) => interval.min(DATABASE_PAUSE),
         Err(SyncError::NotLeader { .. }) => interval.min(lease_ttl),
         _ => interval,
@@ -78,4 +85,26 @@ fn log(result: &Result<PassReport, SyncError>, project: &str, last_error: &mut S
 
 fn jitter(most: Duration) -> Duration {
     most.mul_f64(f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::argos::error::ApiError;
+
+    #[test]
+    fn p8_the_pause_after_a_pass_fits_how_it_ended() {
+        let seconds = Duration::from_secs;
+        let after = |error: SyncError| pause(&Err(error), seconds(30), seconds(20));
+        let too_many = |asked| SyncError::Api(ApiError::TooManyRequests { retry_after: asked });
+        assert_eq!(after(too_many(None)), seconds(30));
+        assert_eq!(after(too_many(Some(seconds(2)))), seconds(30));
+        assert_eq!(after(too_many(Some(seconds(900)))), seconds(900), "longer than api.retry_after_max, and obeyed");
+        assert_eq!(after(too_many(Some(seconds(u64::MAX)))), seconds(3600), "absurd");
+        assert_eq!(after(SyncError::Api(ApiError::AddressRefused)), PROBE);
+        assert_eq!(after(SyncError::Api(ApiError::TimedOut)), seconds(30));
+        assert_eq!(after(SyncError::SuspiciouslyEmpty), seconds(30));
+        let not_leader = SyncError::NotLeader { project_id: "p".to_owned(), holder: "h".to_owned() };
+        assert_eq!(after(not_leader), seconds(20));
+    }
 }

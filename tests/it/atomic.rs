@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::daemon::{self, Daemon, eventually};
+use crate::support::program::{self, Program, eventually};
 use crate::support::{Database, World, postgres, world};
 
 /// What a page writes.
@@ -309,7 +309,7 @@ async fn p9_a_daemon_whose_database_goes_away_says_so_waits_and_recovers() {
     let simulator = Simulator::start(Options { initial: 50, ..Options::default() }, Clock::system()).await.unwrap();
     simulator.freeze();
     let changes = [("poll.interval", "1s"), ("log.format", "text"), ("database.connect_timeout", "500ms")];
-    let mut daemon = Daemon::start(daemon::command(&["run"], &simulator.base_url(), &url, &changes));
+    let mut daemon = Program::start(program::command(&["run"], &simulator.base_url(), &url, &changes));
     daemon.says("complete=true").await;
 
     cluster.stop().await.unwrap();

@@ -8,7 +8,7 @@ use argos_sync::simulator::{Options, Simulator};
 use nix::sys::signal::Signal;
 use sqlx::PgPool;
 
-use crate::support::daemon::{self, Daemon, eventually};
+use crate::support::program::{self, Program, eventually};
 use crate::support::{Database, world};
 
 /// Repeats a failure: the seed that it printed.
@@ -30,9 +30,9 @@ async fn p3_an_import_of_20_000_killed_at_20_random_points_equals_an_uninterrupt
     let (calm, killed) = (Database::bare().await, Database::bare().await);
     let once = |vendor: &Simulator, database: &Database| {
         let changes = [("api.count", "250"), ("lease.holder", "test"), ("log.level", "warn"), ("log.format", "text")];
-        daemon::command(&["once", "--json"], &vendor.base_url(), &database.url, &changes)
+        program::command(&["once", "--json"], &vendor.base_url(), &database.url, &changes)
     };
-    let mut undisturbed = Daemon::start(once(&calm_vendor, &calm));
+    let mut undisturbed = Program::start(once(&calm_vendor, &calm));
 
     let mut random = Random::from_environment();
     // The last point leaves a page or two for the one that is not killed.
@@ -40,12 +40,12 @@ async fn p3_an_import_of_20_000_killed_at_20_random_points_equals_an_uninterrupt
     points.sort_unstable();
     let (mut kills, mut resumed_at) = (Vec::new(), Vec::new());
     for (number, point) in points.into_iter().enumerate() {
-        let mut daemon = Daemon::start(once(&vendor, &killed));
+        let mut daemon = Program::start(once(&vendor, &killed));
         resumed_at.push(pages(&killed.pool).await);
         let moment = [Moment::Any, Moment::InTransaction, Moment::InWrite][number % 3];
         kills.push(kill(&mut daemon, &killed.pool, point, moment, &mut random).await);
     }
-    let last = daemon::run(once(&vendor, &killed)).await;
+    let last = program::run(once(&vendor, &killed)).await;
     assert_eq!(last.code, Some(0), "{last:?}");
     let calm_end = undisturbed.end().await;
     assert_eq!(calm_end.code, Some(0), "{calm_end:?}");
@@ -81,16 +81,16 @@ async fn p3_a_daemon_killed_in_its_first_pass_goes_on_when_it_is_started_again()
     let (calm, killed) = (Database::bare().await, Database::bare().await);
     let run = |database: &Database| {
         let changes = [("api.count", "50"), ("lease.holder", "test"), ("poll.interval", "1s"), ("log.format", "text")];
-        daemon::command(&["run"], &vendor.base_url(), &database.url, &changes)
+        program::command(&["run"], &vendor.base_url(), &database.url, &changes)
     };
     let mut random = Random::from_environment();
     for moment in [Moment::InTransaction, Moment::InWrite, Moment::Any, Moment::InTransaction] {
-        let mut daemon = Daemon::start(run(&killed));
+        let mut daemon = Program::start(run(&killed));
         let point = random.below(3) + pages(&killed.pool).await;
         kill(&mut daemon, &killed.pool, point.min(PAGES - 3), moment, &mut random).await;
     }
     for database in [&killed, &calm] {
-        let mut daemon = Daemon::start(run(database));
+        let mut daemon = Program::start(run(database));
         daemon.says("complete=true").await;
         daemon.signal(Signal::SIGTERM);
         let ended = daemon.end().await;
@@ -142,8 +142,8 @@ struct Kill {
     doing: Option<String>,
 }
 
-async fn kill(daemon: &mut Daemon, pool: &PgPool, point: u64, moment: Moment, random: &mut Random) -> Kill {
-    let still_runs = |daemon: &mut Daemon| {
+async fn kill(daemon: &mut Program, pool: &PgPool, point: u64, moment: Moment, random: &mut Random) -> Kill {
+    let still_runs = |daemon: &mut Program| {
         assert!(daemon.runs(), "it ended before it was killed: {}", daemon.stderr());
     };
     eventually("the walk comes to its point", async || {

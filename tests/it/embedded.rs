@@ -57,7 +57,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// Another process that owns the cluster in `dir` (see [`owner_process`]); returns when its database answers.
 fn spawn_owner(dir: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "owner_process", "--nocapture"]).env(OWNER_DIR, dir).stdout(Stdio::piped());
+    command.args(["--exact", "embedded::owner_process", "--nocapture"]).env(OWNER_DIR, dir).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("the owner is ready")), "the owner ended early");

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::World;
-use crate::support::daemon::{self, Daemon, eventually};
+use crate::support::program::{self, Program, eventually};
 
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
     let changes = [&[("api.count", "50")], changes].concat();
@@ -171,10 +171,10 @@ async fn p5_a_lease_that_ran_out_is_taken_over_at_the_cursor() {
             ("poll.interval", "1s"),
             ("log.format", "text"),
         ];
-        daemon::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
+        program::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
     };
     world.simulator.set_faults(Faults::parse("slow=100").unwrap());
-    let mut first = Daemon::start(run("first"));
+    let mut first = Program::start(run("first"));
     eventually("two pages", async || {
         match world.database.text("select max(pages) from argos.walks").await.map(|pages| pages.parse::<i64>().unwrap())
         {
@@ -183,7 +183,7 @@ async fn p5_a_lease_that_ran_out_is_taken_over_at_the_cursor() {
         }
     })
     .await;
-    let mut second = Daemon::start(run("second"));
+    let mut second = Program::start(run("second"));
     second.says("first").await;
     // Paused for longer than its lease, and not gone.
     first.signal(Signal::SIGSTOP);
@@ -240,11 +240,11 @@ async fn p5_a_leader_keeps_its_lease_between_polls() {
             ("poll.interval", "8s"),
             ("log.format", "text"),
         ];
-        daemon::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
+        program::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
     };
-    let leader = Daemon::start(run("leader"));
+    let leader = Program::start(run("leader"));
     leader.says("complete=true").await;
-    let other = Daemon::start(run("other"));
+    let other = Program::start(run("other"));
     other.says("leader").await;
     // The leader polls again, several lease times later, and has been the leader all the while.
     eventually("the second poll", async || match leader.stderr().matches("complete=true").count() {

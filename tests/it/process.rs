@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrate;
 
-use crate::support::daemon::{self, Daemon, Ended, eventually};
 use crate::support::process::argos_sync;
+use crate::support::program::{self, Ended, Program, eventually};
 use crate::support::{Database, postgres};
 
 /// An end is prompt when nobody would reach for a second signal; shorter than any time-out that is in play.
@@ -29,11 +29,11 @@ async fn vendor(initial: u64, faults: &str) -> Simulator {
 
 fn run(vendor: &Simulator, database: &Database, changes: &[(&str, &str)]) -> Command {
     let changes = [&[("log.format", "text"), ("api.count", "50")], changes].concat();
-    daemon::command(&["run"], &vendor.base_url(), &database.url, &changes)
+    program::command(&["run"], &vendor.base_url(), &database.url, &changes)
 }
 
 /// Sends the signal and expects a clean end.
-async fn ends_cleanly(daemon: &mut Daemon, signal: Signal) -> Ended {
+async fn ends_cleanly(daemon: &mut Program, signal: Signal) -> Ended {
     let asked = Instant::now();
     daemon.signal(signal);
     let ended = daemon.end().await;
@@ -52,7 +52,7 @@ async fn p3_a_signal_in_the_middle_of_a_pass_keeps_what_is_committed_and_gives_t
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let vendor = vendor(1_000, "slow=50").await;
         let database = Database::fresh().await;
-        let mut daemon = Daemon::start(run(&vendor, &database, &[]));
+        let mut daemon = Program::start(run(&vendor, &database, &[]));
         eventually("two pages", async || match pages(&database).await {
             2.. => Ok(()),
             few => Err((few, daemon.stderr())),
@@ -68,7 +68,7 @@ async fn p3_a_signal_in_the_middle_of_a_pass_keeps_what_is_committed_and_gives_t
         // The next one goes on there.
         vendor.set_faults(Faults::default());
         let asked = vendor.requests().len();
-        let mut daemon = Daemon::start(run(&vendor, &database, &[]));
+        let mut daemon = Program::start(run(&vendor, &database, &[]));
         daemon.says("complete=true").await;
         ends_cleanly(&mut daemon, signal).await;
         assert_eq!(vendor.requests().len() - asked, 20 - pages as usize);
@@ -82,14 +82,14 @@ async fn a_signal_ends_every_kind_of_waiting_at_once() {
     let database = Database::fresh().await;
 
     // Sleeping between two polls.
-    let mut daemon = Daemon::start(run(&quiet, &database, &[("poll.interval", "20s")]));
+    let mut daemon = Program::start(run(&quiet, &database, &[("poll.interval", "20s")]));
     daemon.says("complete=true").await;
     ends_cleanly(&mut daemon, Signal::SIGTERM).await;
 
     // Waiting for the lease, which stays with the other.
     let other = "update argos.leases set holder = 'the-other', expires_at = 'infinity' returning 1";
     assert_eq!(database.execute(other).await, 1);
-    let mut daemon = Daemon::start(run(&quiet, &database, &[]));
+    let mut daemon = Program::start(run(&quiet, &database, &[]));
     daemon.says("the-other").await;
     ends_cleanly(&mut daemon, Signal::SIGTERM).await;
     assert_eq!(database.text("select holder from argos.leases").await.as_deref(), Some("the-other"));
@@ -98,7 +98,7 @@ async fn a_signal_ends_every_kind_of_waiting_at_once() {
     let bare = Database::bare().await;
     let mut migrating = bare.pool.acquire().await.unwrap();
     migrating.lock().await.unwrap();
-    let mut daemon = Daemon::start(run(&quiet, &bare, &[]));
+    let mut daemon = Program::start(run(&quiet, &bare, &[]));
     blocked(&bare).await;
     ends_cleanly(&mut daemon, Signal::SIGTERM).await;
     migrating.unlock().await.unwrap();
@@ -106,7 +106,7 @@ async fn a_signal_ends_every_kind_of_waiting_at_once() {
     // Waiting for somebody's lock before the first pass.
     let mut lock = database.pool.begin().await.unwrap();
     sqlx::query("lock table argos.secret").execute(&mut *lock).await.unwrap();
-    let mut daemon = Daemon::start(run(&quiet, &database, &[]));
+    let mut daemon = Program::start(run(&quiet, &database, &[]));
     blocked(&database).await;
     ends_cleanly(&mut daemon, Signal::SIGTERM).await;
     lock.rollback().await.unwrap();
@@ -115,7 +115,7 @@ async fn a_signal_ends_every_kind_of_waiting_at_once() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for port in [1, silent.local_addr().unwrap().port()] {
         let url = format!("postgres://user:s3cret@127.0.0.1:{port}/mirror");
-        let mut daemon = Daemon::start(daemon::command(&["run"], &quiet.base_url(), &url, &[("log.format", "text")]));
+        let mut daemon = Program::start(program::command(&["run"], &quiet.base_url(), &url, &[("log.format", "text")]));
         daemon.says("serving").await;
         let ended = ends_cleanly(&mut daemon, Signal::SIGTERM).await;
         assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
@@ -126,7 +126,7 @@ async fn a_signal_ends_every_kind_of_waiting_at_once() {
         let vendor = vendor(10, fault).await;
         let database = Database::fresh().await;
         let changes = [("api.backoff_initial", pause), ("api.backoff_max", "1h")];
-        let mut daemon = Daemon::start(run(&vendor, &database, &changes));
+        let mut daemon = Program::start(run(&vendor, &database, &changes));
         eventually("a request", async || if vendor.requests().is_empty() { Err(daemon.stderr()) } else { Ok(()) })
             .await;
         ends_cleanly(&mut daemon, Signal::SIGTERM).await;
@@ -139,7 +139,7 @@ async fn it_waits_for_its_database_and_says_so_once() {
     let vendor = vendor(10, "").await;
     let url = "postgres://user:s3cret@127.0.0.1:1/mirror";
     let changes = [("log.format", "text"), ("database.connect_timeout", "100ms")];
-    let mut daemon = Daemon::start(daemon::command(&["run"], &vendor.base_url(), url, &changes));
+    let mut daemon = Program::start(program::command(&["run"], &vendor.base_url(), url, &changes));
     daemon.says("waiting for the database").await;
     daemon.says("check that it runs").await;
     let ended = ends_cleanly(&mut daemon, Signal::SIGTERM).await;
@@ -151,10 +151,10 @@ async fn stuck(
     vendor: &Simulator,
     database: &Database,
     changes: &[(&str, &str)],
-) -> (Daemon, sqlx::Transaction<'static, sqlx::Postgres>) {
+) -> (Program, sqlx::Transaction<'static, sqlx::Postgres>) {
     let mut lock = database.pool.begin().await.unwrap();
     sqlx::query("lock table argos.outbox").execute(&mut *lock).await.unwrap();
-    let daemon = Daemon::start(run(vendor, database, changes));
+    let daemon = Program::start(run(vendor, database, changes));
     blocked(database).await;
     (daemon, lock)
 }
@@ -248,7 +248,7 @@ async fn every_failure_has_its_exit_code_and_one_sentence() {
     let busy = busy.local_addr().unwrap().to_string();
     let nowhere = format!("{base_url}/wrong");
 
-    let with = |args: &[&str], changes: &[(&str, &str)]| daemon::command(args, &base_url, url, changes);
+    let with = |args: &[&str], changes: &[(&str, &str)]| program::command(args, &base_url, url, changes);
     let once = |changes: &[(&str, &str)]| with(&["once"], changes);
     let cases: Vec<(&str, Command, i32, &str)> = vec![
         ("no such flag", with(&["run", "--fast"], &[]), 2, "--fast"),
@@ -280,7 +280,7 @@ async fn every_failure_has_its_exit_code_and_one_sentence() {
         ("taken port", with(&["run"], &[("http.listen", &busy)]), 8, "http.listen"),
     ];
     // Ids are there that were made with the usual secret.
-    let first = daemon::run(once(&[])).await;
+    let first = program::run(once(&[])).await;
     assert_eq!(first.code, Some(0), "{first:?}");
     for (name, command, code, part) in cases {
         refused(name, command, code, part).await;
@@ -297,7 +297,7 @@ async fn every_failure_has_its_exit_code_and_one_sentence() {
     assert_eq!(database.execute(other).await, 1);
     refused("lease held", once(&[]), 6, "the-other").await;
 
-    let help = daemon::run({
+    let help = program::run({
         let mut help = argos_sync();
         help.arg("--help");
         help
@@ -308,7 +308,7 @@ async fn every_failure_has_its_exit_code_and_one_sentence() {
 }
 
 async fn refused(name: &str, mut command: Command, code: i32, part: &str) {
-    let ended = daemon::run({
+    let ended = program::run({
         command.env("RUST_BACKTRACE", "1").env("ARGOS_SYNC__LOG__LEVEL", "error");
         command
     })
@@ -344,7 +344,7 @@ async fn without_a_database_it_runs_its_own_and_leaves_no_process() {
         let data_dir = data_dir.to_str().unwrap();
         let changes =
             [("database.url", ""), ("database.data_dir", data_dir), ("poll.interval", "1s"), ("log.format", "text")];
-        Daemon::start(daemon::command(&["run"], &vendor.base_url(), "", &changes))
+        Program::start(program::command(&["run"], &vendor.base_url(), "", &changes))
     };
     let mut daemon = start();
     daemon.says("no database.url is set: using the private PostgreSQL cluster").await;

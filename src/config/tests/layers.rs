@@ -14,7 +14,7 @@ fn the_defaults_are_as_decided() {
     assert_eq!((api.dialect, api.parameters, api.count), (Dialect::Idcheck, Parameters::Query, 100));
     assert_eq!((api.connect_timeout.as_secs(), api.read_timeout.as_secs(), api.timeout.as_secs()), (10, 30, 60));
     assert_eq!((api.max_response_bytes, api.requests_per_day, api.retries), (32 << 20, 100_000, 5));
-    assert!((api.requests_per_second - 5.0).abs() < f64::EPSILON);
+    assert!((api.requests_per_second - 50.0).abs() < f64::EPSILON);
     assert_eq!((api.backoff_initial.as_millis(), api.backoff_max.as_secs()), (500, 30));
     assert_eq!(api.retry_after_max.as_secs(), 300);
     assert_eq!((settings.poll.interval.as_secs(), settings.poll.lookback.as_secs()), (30, 3 * 86400));
@@ -102,6 +102,7 @@ fn variables_that_look_like_settings_are_refused() {
         .env("ARGOS_SYNC__", MARKER)
         .env("argos_sync__log__level", "debug")
         .env("ARGOS_SYNC__LOG.LEVEL", "debug")
+        .env("ARGOS_SYNC__PROJECTS", MARKER)
         .env("ARGOS_SYNC__PROJECTS__0__KEY", MARKER)
         .env("ARGOS_SYNC_PG_BINDIR", "/usr/bin")
         .env("ARGOS_SYNCHRONY", "another program's")
@@ -114,6 +115,7 @@ fn variables_that_look_like_settings_are_refused() {
             "unknown environment variable ARGOS_SYNC__API_KEY: did you mean ARGOS_SYNC__API__KEY?",
             "unknown environment variable ARGOS_SYNC__LOG.LEVEL: did you mean ARGOS_SYNC__LOG__LEVEL?",
             "unknown environment variable ARGOS_SYNC__POLL__INTERVALL: did you mean ARGOS_SYNC__POLL__INTERVAL?",
+            "ARGOS_SYNC__PROJECTS cannot be used: projects can only be listed in the settings file",
             "ARGOS_SYNC__PROJECTS__0__KEY cannot be used: projects can only be listed in the settings file",
             "unknown environment variable argos_sync__log__level: did you mean ARGOS_SYNC__LOG__LEVEL?",
         ]);

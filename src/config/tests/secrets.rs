@@ -62,10 +62,54 @@ fn bad_secret_files_are_named() {
 }
 
 #[test]
-fn a_secret_and_its_file_together_are_refused() {
-    Given::file("api.key_file = 'DIR/key'")
-        .env("ARGOS_SYNC__API__KEY", MARKER)
-        .fails_with(&["api.key (ARGOS_SYNC__API__KEY) and api.key_file (FILE) are both set: keep one"]);
+fn a_stronger_layer_replaces_either_form_of_a_secret() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let key = |settings: &Settings| settings.projects[0].api.key.as_ref().unwrap().expose_secret().to_owned();
+    let (one, two) = ("postgres://h/one", "postgres://h/two");
+    let (low, high) = ("01".repeat(32), "02".repeat(32));
+    for (name, text) in [("key", "from-file"), ("key2", "from-other-file"), ("url", one), ("hash", low.as_str())] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let text = "api.key_file = 'DIR/key'\ndatabase.url_file = 'DIR/url'\ndatabase.hash_secret_file = 'DIR/hash'";
+    let environment = || {
+        Given::file(text)
+            .env("ARGOS_SYNC__API__KEY", "from-env")
+            .env("ARGOS_SYNC__DATABASE__URL", two)
+            .env("ARGOS_SYNC__DATABASE__HASH_SECRET", &high)
+    };
+    let settings = environment().load_in(&dir).unwrap();
+    assert_eq!(key(&settings), "from-env");
+    assert_eq!(settings.database.url.as_ref().unwrap().expose_secret(), two);
+    assert_eq!(settings.database.hash_secret.as_ref().unwrap().expose_secret(), high);
+    assert_eq!(effective(&settings, "api.key"), ("<redacted>", "ARGOS_SYNC__API__KEY"));
+    // What is not in force does not look as if it were.
+    assert_eq!(effective(&settings, "api.key_file"), ("<not set>", "default"));
+    assert_eq!(effective(&settings, "database.url_file"), ("<not set>", "default"));
+    // Flags over both, in the other form.
+    let settings = environment().flag("api.key_file", &at("key2")).load_in(&dir).unwrap();
+    assert_eq!(key(&settings), "from-other-file");
+    assert_eq!(effective(&settings, "api.key"), ("<redacted>", at("key2").as_str()));
+    assert_eq!(effective(&settings, "api.key_file"), (at("key2").as_str(), "flag --set api.key_file"));
+    // A replaced file need not even be there.
+    let settings = Given::file("api.key_file = '/nowhere'").env("ARGOS_SYNC__API__KEY", "k").load_in(&dir).unwrap();
+    assert_eq!(key(&settings), "k");
+    // The same form in two layers: as for any other key.
+    let settings = Given::file("api.key = 'a'").env("ARGOS_SYNC__API__KEY", "b").load_in(&dir).unwrap();
+    assert_eq!(key(&settings), "b");
+}
+
+#[test]
+fn both_forms_of_a_secret_in_one_layer_are_refused() {
+    Given::file("api.key_file = 'DIR/key'\napi.key = 's3cr3t-M4RK3R'")
+        .fails_with(&["api.key (FILE) and api.key_file (FILE) are both set: keep one"]);
+    none().env("ARGOS_SYNC__DATABASE__URL", "postgres://h/d").env("ARGOS_SYNC__DATABASE__URL_FILE", "/x").fails_with(&[
+        "database.url (ARGOS_SYNC__DATABASE__URL) and database.url_file (ARGOS_SYNC__DATABASE__URL_FILE) are both set: \
+         keep one",
+    ]);
+    none().flag("api.key", MARKER).flag("api.key_file", "x").fails_with(&[
+        "api.key (flag --set api.key) and api.key_file (flag --set api.key_file) are both set: keep one",
+    ]);
 }
 
 #[test]

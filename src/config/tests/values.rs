@@ -43,7 +43,7 @@ fn numbers_and_words_are_held_to_their_range() {
     Given::file("api.count = [1]").fails_with(&["api.count (FILE) must be a single value"]);
     refused("limits.item_depth", "101", "limits.item_depth = \"101\" (@) must be a whole number from 1 to 100");
     for text in ["0", "nan", "inf", "-1", "many"] {
-        let sentence = "api.requests_per_second = \"VALUE\" (@) must be a number above 0";
+        let sentence = "api.requests_per_second = \"VALUE\" (@) must be a number from 0.001 to 1000000";
         refused("api.requests_per_second", text, &sentence.replace("VALUE", text));
     }
     let size = "limits.item_bytes = \"1 MB\" (@) is not a size: \

@@ -129,3 +129,20 @@ async fn a_killed_run_takes_nothing_back() {
     clock.advance(TimeDelta::seconds(60));
     assert_eq!(second.truth().len(), before.len() + 30);
 }
+
+#[tokio::test]
+async fn the_time_after_a_kill_is_not_active() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let options = Options { rate: 1.0, state_file: Some(folder.path().join("sim.json")), ..Options::default() };
+    let first = Simulator::start(options.clone(), clock.clone()).await.unwrap();
+    clock.advance(TimeDelta::seconds(60));
+    let before = first.truth().len();
+    drop(first);
+    clock.advance(TimeDelta::days(14));
+    let second = Simulator::start(options, clock.clone()).await.unwrap();
+    let after = second.truth().len();
+    assert!((before..=before + 30).contains(&after), "{after}");
+    clock.advance(TimeDelta::seconds(60));
+    assert_eq!(second.truth().len(), after + 60);
+}

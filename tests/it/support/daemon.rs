@@ -1,171 +1,101 @@
-//! The real program, running: its settings, its output, its end.
+//! `argos-sync run` as a process, and its HTTP port.
 
-use std::fmt::Debug;
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use super::process::argos_sync;
 
-/// How long a test waits for what must happen; only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The same ids in every run.
-pub const HASH_SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
-/// `argos-sync ARGS` for a simulator and a database: retries are quick, the rate is free, no log but warnings.
-pub fn command(args: &[&str], base_url: &str, database_url: &str, changes: &[(&str, &str)]) -> Command {
-    let mut settings = vec![
-        ("api.base_url", base_url),
-        ("api.key", "simulated-key"),
-        ("api.requests_per_second", "100000"),
-        ("api.requests_per_day", "100000000"),
-        ("api.backoff_initial", "1ms"),
-        ("api.backoff_max", "5ms"),
-        ("api.retry_after_max", "10ms"),
-        ("database.url", database_url),
-        ("database.hash_secret", HASH_SECRET),
-        ("http.listen", "127.0.0.1:0"),
-    ];
-    settings.retain(|(key, _)| !changes.iter().any(|(changed, _)| changed == key));
-    // An empty value takes a setting away.
-    settings.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
-    let mut command = argos_sync();
-    for (key, value) in settings {
-        command.env(format!("ARGOS_SYNC__{}", key.to_uppercase().replace('.', "__")), value);
-    }
-    command.args(args);
-    command
-}
-
-/// A process, killed when it is dropped.
+/// A running daemon; killed when dropped.
 pub struct Daemon {
+    /// Its HTTP port.
+    pub address: SocketAddr,
     child: Child,
-    started: Instant,
-    stdout: Output,
-    stderr: Output,
-}
-
-/// How a process ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its exit code; `None`: killed by a signal.
-    pub code: Option<i32>,
-    /// What it said.
-    pub stdout: String,
-    /// What it said beside.
-    pub stderr: String,
-}
-
-struct Output {
-    text: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Output {
-    fn of(mut from: impl Read + Send + 'static) -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let into = text.clone();
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                into.lock().unwrap().extend_from_slice(&buffer[..count]);
-            }
-        });
-        Self { text, reader: Some(reader) }
-    }
-
-    fn so_far(&self) -> String {
-        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
-    }
-
-    fn whole(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        self.so_far()
-    }
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: JoinHandle<()>,
 }
 
 impl Daemon {
-    /// Starts it.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdout, stderr) = (Output::of(child.stdout.take().unwrap()), Output::of(child.stderr.take().unwrap()));
-        Self { child, started: Instant::now(), stdout, stderr }
-    }
-
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
-        nix::sys::signal::kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
-    }
-
-    /// SIGKILL, and waits until it is gone.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// What it has said on standard error so far.
-    pub fn stderr(&self) -> String {
-        self.stderr.so_far()
-    }
-
-    /// Waits until it says this on standard error.
-    pub async fn says(&self, text: &str) {
-        eventually(&format!("it says {text:?}"), async || match self.stderr() {
-            said if said.contains(text) => Ok(()),
-            said => Err(said),
-        })
-        .await;
-    }
-
-    /// Waits until it ends.
-    pub async fn end(&mut self) -> Ended {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
+    /// Starts `run` and waits until it serves. `log.level` must not be above info.
+    pub async fn start(environment: &[(&str, &str)]) -> Self {
+        let mut command = argos_sync();
+        command.arg("run").env("ARGOS_SYNC__HTTP__LISTEN", "127.0.0.1:0").envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Command::from(command).kill_on_drop(true).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        let reading = tokio::spawn(async move {
+            let (mut out_open, mut err_open) = (true, true);
+            while out_open || err_open {
+                let line = tokio::select! {
+                    line = out.next_line(), if out_open => { let line = line.unwrap(); out_open = line.is_some(); line }
+                    line = err.next_line(), if err_open => { let line = line.unwrap(); err_open = line.is_some(); line }
+                };
+                kept.lock().unwrap().extend(line);
             }
-            let ran = self.started.elapsed();
-            assert!(Instant::now() < deadline, "still running after {ran:?}; it said:\n{}", self.stderr());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        Ended { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole() }
+        });
+        let mut daemon = Self { address: ([127, 0, 0, 1], 0).into(), child, lines, reading };
+        eventually("the HTTP port is told", async || daemon.output().contains("serving /metrics")).await;
+        let said = daemon.output();
+        let address = said.split_once("address").unwrap().1;
+        let digits = address.trim_start_matches(|character: char| !character.is_ascii_digit());
+        let end = digits.find(|character: char| !character.is_ascii_digit() && !".:".contains(character));
+        daemon.address = digits[..end.unwrap_or(digits.len())].parse().unwrap();
+        daemon
+    }
+
+    /// Everything it wrote so far.
+    pub fn output(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Status and body of a page.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        get(self.address, path).await
+    }
+
+    /// Asks it to end: its exit code, everything it wrote, and how long it took.
+    pub async fn stop(mut self) -> (Option<i32>, String, Duration) {
+        let started = Instant::now();
+        kill(Pid::from_raw(self.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().await.unwrap();
+        let took = started.elapsed();
+        (&mut self.reading).await.unwrap();
+        (status.code(), self.output(), took)
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Gone already, or to be gone now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Status and body of a page.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// Runs it to its end.
-pub async fn run(command: Command) -> Ended {
-    Daemon::start(command).end().await
-}
-
-/// Asks again and again until the answer is Ok; fails with the last Err.
-pub async fn eventually<T, E: Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}; last: {error:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Waits until something is true, for at most half a minute.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,9 +1,16 @@
 //! A fresh database per test, a simulator on port 0, a clock that a test moves.
 
 pub mod daemon;
+pub mod events;
 pub mod postgres;
 pub mod process;
+pub mod program;
+pub mod rows;
+pub mod vendor;
+pub mod verbatim;
 pub mod world;
 
+pub use events::assert_valid_events;
 pub use postgres::Database;
+pub use verbatim::Verbatim;
 pub use world::World;

@@ -1,0 +1,155 @@
+//! src/domain/field.rs against the database's catalog: a new vendor field has two halves, and forgetting one is told.
+
+use std::collections::BTreeMap;
+
+use argos_sync::domain::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
+
+use crate::support::Database;
+
+/// The mirror's tables: their fields, the name of the constant, and the columns that are not the vendor's.
+const TABLES: [(&str, &[Field], &str, &[&str]); 4] = [
+    (
+        "submissions",
+        SUBMISSION,
+        "SUBMISSION",
+        &[
+            "project_id",
+            "submission_id",
+            "version",
+            "version_id",
+            "first_seen_at",
+            "changed_at",
+            "observed_at",
+            "created_day",
+            "item",
+        ],
+    ),
+    ("attempts", ATTEMPT, "ATTEMPT", &["project_id", "submission_id", "place"]),
+    ("aml_matches", MATCH, "MATCH", &["project_id", "submission_id", "place"]),
+    ("bank_verifications", BANK, "BANK", &["project_id", "submission_id"]),
+];
+
+struct Column {
+    sql_type: String,
+    nullable: bool,
+    comment: Option<String>,
+}
+
+async fn columns(database: &Database, table: &str) -> BTreeMap<String, Column> {
+    let sql =
+        "select attname::text, format_type(atttypid, atttypmod), not attnotnull, col_description(attrelid, attnum)
+                 from pg_attribute where attrelid = ('argos.' || $1)::regclass and attnum > 0 and not attisdropped";
+    let rows: Vec<(String, String, bool, Option<String>)> =
+        sqlx::query_as(sql).bind(table).fetch_all(&database.pool).await.unwrap();
+    rows.into_iter().map(|(name, sql_type, nullable, comment)| (name, Column { sql_type, nullable, comment })).collect()
+}
+
+fn types(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Text => &["text"],
+        Kind::Decimal => &["numeric"],
+        Kind::Time => &["timestamp with time zone"],
+        Kind::TextList => &["text[]"],
+        Kind::Json => &["jsonb"],
+        Kind::Link => &["text", "jsonb"],
+    }
+}
+
+/// What is wrong with a table, each in a sentence that says what to do.
+fn problems(
+    table: &str,
+    fields: &[Field],
+    constant: &str,
+    own: &[&str],
+    columns: &BTreeMap<String, Column>,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for field in fields {
+        let path = field.path.join(".");
+        let wanted = types(field.kind);
+        let Some(column) = columns.get(field.column) else {
+            problems.push(format!(
+                "{path} has a line in {constant} of src/domain/field.rs and no column: add `alter table argos.{table} add \
+                 column {} {}` and its comment '{path}' in a new migration",
+                field.column, wanted[0]
+            ));
+            continue;
+        };
+        if !wanted.contains(&column.sql_type.as_str()) {
+            problems.push(format!(
+                "argos.{table}.{} is {} and its Kind in src/domain/field.rs is {:?}: make it {}, or change the Kind",
+                field.column,
+                column.sql_type,
+                field.kind,
+                wanted.join(" or ")
+            ));
+        }
+        if !column.nullable {
+            problems.push(format!(
+                "argos.{table}.{} is not null, but the vendor may leave any field out: drop the constraint",
+                field.column
+            ));
+        }
+        let comment = column.comment.as_deref().unwrap_or_default();
+        let begins = comment
+            .strip_prefix(&path)
+            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || "._".contains(next)));
+        if !begins {
+            problems.push(format!(
+                "the comment of argos.{table}.{} must begin with the vendor's path {path} and is {comment:?}: add `comment \
+                 on column argos.{table}.{} is '{path}'` in a migration",
+                field.column, field.column
+            ));
+        }
+    }
+    for name in columns.keys() {
+        let known =
+            fields.iter().filter(|field| field.column == name).count() + usize::from(own.contains(&name.as_str()));
+        if known != 1 {
+            problems.push(format!(
+                "argos.{table}.{name} is known {known} times: a vendor's column has one line in {constant} of \
+                 src/domain/field.rs; a column of ours stands in the list of tests/it/catalog.rs"
+            ));
+        }
+    }
+    problems
+}
+
+#[tokio::test]
+async fn every_vendor_field_has_its_column_and_every_column_its_field() {
+    let database = Database::fresh().await;
+    let mut all = Vec::new();
+    for (table, fields, constant, own) in TABLES {
+        all.extend(problems(table, fields, constant, own, &columns(&database, table).await));
+        let comment = database.text(&format!("select obj_description('argos.{table}'::regclass, 'pg_class')")).await;
+        if comment.is_none() {
+            all.push(format!(
+                "argos.{table} has no comment: add `comment on table argos.{table} is '...'` in a migration"
+            ));
+        }
+        for (i, field) in fields.iter().enumerate() {
+            if fields[..i].iter().any(|other| other.path == field.path) {
+                all.push(format!("{} stands twice in {constant}: remove one line", field.path.join(".")));
+            }
+        }
+    }
+    assert!(all.is_empty(), "\n{}\n", all.join("\n"));
+}
+
+#[tokio::test]
+async fn a_forgotten_half_is_told() {
+    let database = Database::fresh().await;
+    let forget = "alter table argos.bank_verifications drop column type;
+                  alter table argos.bank_verifications add column holder text;
+                  alter table argos.bank_verifications alter column retry_count type text;
+                  comment on column argos.bank_verifications.result is 'resulting'";
+    sqlx::raw_sql(forget).execute(&database.pool).await.unwrap();
+    let (table, fields, constant, own) = TABLES[3];
+    let told = problems(table, fields, constant, own, &columns(&database, table).await);
+    let about = |text: &str| told.iter().filter(|problem| problem.contains(text)).count();
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert_eq!(about("add column type text"), 1);
+    assert_eq!(about("argos.bank_verifications.holder is known 0 times"), 1);
+    assert_eq!(about("make it numeric"), 1);
+    assert_eq!(about("must begin with the vendor's path result"), 1);
+}
