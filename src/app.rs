@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -23,6 +24,9 @@ use crate::sync::error::SyncError;
 
 /// Name of the database inside the private cluster.
 pub const EMBEDDED_DATABASE: &str = "argos_sync";
+
+/// How long connections may take to say good-bye.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// What all commands that touch the database share.
 pub struct App {
@@ -97,8 +101,10 @@ impl AppError {
             Self::Config(_) | Self::Client(_) => Exit::Config,
             Self::Embedded(_) => Exit::Postgres,
             Self::Store(_) => Exit::Database,
+            Self::Sync {
+                source: SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. }), ..
+            } => Exit::LeaseHeld,
             Self::Sync { source: SyncError::Store(_), .. } => Exit::Database,
-            Self::Sync { source: SyncError::NotLeader { .. }, .. } => Exit::LeaseHeld,
             Self::Sync { .. } => Exit::Api,
             Self::Listen { .. } => Exit::Listen,
             Self::TaskEnded { .. } => Exit::TaskEnded,
@@ -199,7 +205,8 @@ impl App {
 
     /// Closes the pool, and stops the private cluster if this process started it.
     pub async fn close(self) -> Result<(), AppError> {
-        self.pool.close().await;
+        // The pool waits for statements that may wait for somebody's lock; the end of the process ends them as well.
+        let _ = tokio::time::timeout(CLOSE, self.pool.close()).await;
         match self.cluster {
             Some(cluster) => cluster.into_inner().stop().await.map_err(AppError::Embedded),
             None => Ok(()),

@@ -4,12 +4,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::AppError;
 use crate::exit::Exit;
 
+/// Signals that come together are one: `timeout` and a terminal under a wrapper send theirs to the process and to its
+/// group.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 static BEFORE_ABORT: OnceLock<fn()> = OnceLock::new();
 
 /// Has `action` done when a second signal ends the process at once, which drops nothing: give the terminal back, say.
@@ -40,7 +44,13 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
         let name = next().await;
         tracing::info!(signal = name, "ending after the open page; a second signal aborts");
         token.cancel();
-        let name = next().await;
+        let first = Instant::now();
+        let name = loop {
+            let name = next().await;
+            if first.elapsed() > SAME_SIGNAL {
+                break name;
+            }
+        };
         if let Some(action) = BEFORE_ABORT.get() {
             action();
         }
@@ -51,24 +61,88 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
 }
 
 /// Waits until `stop` is asked for or a task ends by itself, which is a failure and stops the rest; then gives the others
-/// `grace` to end.
+/// `grace` to end. A panic is a failure at any time.
 pub async fn supervise(
     mut tasks: JoinSet<&'static str>,
     stop: &CancellationToken,
     grace: Duration,
 ) -> Result<(), AppError> {
-    let ended = tokio::select! {
+    let mut failed = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        Some(ended) = tasks.join_next() => Some(ended),
+        Some(ended) = tasks.join_next() => Some(name(ended)),
     };
     stop.cancel();
-    let rest = async { while tasks.join_next().await.is_some() {} };
+    let rest = async {
+        while let Some(ended) = tasks.join_next().await {
+            if ended.is_err() {
+                failed.get_or_insert_with(|| name(ended));
+            }
+        }
+    };
     let in_time = tokio::time::timeout(grace, rest).await.is_ok();
-    match ended {
-        // A panic has printed its message already.
-        Some(ended) => Err(AppError::TaskEnded { task: ended.map_or("(panicked)", |name| name).to_owned() }),
+    match failed {
+        Some(task) => Err(AppError::TaskEnded { task }),
         None if in_time => Ok(()),
         None => Err(AppError::GraceOver),
+    }
+}
+
+/// A task's name. A panic has printed its message already.
+fn name(ended: Result<&'static str, JoinError>) -> String {
+    ended.unwrap_or("(panicked)").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_millis(50);
+
+    /// A task that ends when it is asked to.
+    async fn obedient(stop: CancellationToken) -> &'static str {
+        stop.cancelled().await;
+        "obedient"
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_when_asked_to_are_a_success() {
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(obedient(stop.clone()));
+        stop.cancel();
+        supervise(tasks, &stop, GRACE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_a_failure_and_stops_the_rest() {
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(obedient(stop.clone()));
+        tasks.spawn(async { "faithless" });
+        let error = supervise(tasks, &stop, GRACE).await.unwrap_err();
+        assert!(matches!(&error, AppError::TaskEnded { task } if task == "faithless"), "{error}");
+        assert_eq!(error.exit(), Exit::TaskEnded);
+        assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_before_and_after_the_signal() {
+        for stopped in [false, true] {
+            let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+            if stopped {
+                stop.cancel();
+            }
+            tasks.spawn(async { panic!("on purpose") });
+            let error = supervise(tasks, &stop, GRACE).await.unwrap_err();
+            assert_eq!(error.exit(), Exit::TaskEnded, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_left_behind_when_the_grace_is_over() {
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(std::future::pending());
+        stop.cancel();
+        let error = supervise(tasks, &stop, GRACE).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Aborted, "{error}");
     }
 }

@@ -75,7 +75,8 @@ impl Cli {
         }
         let settings = self.settings()?;
         logging::init(&settings.log);
-        runtime().block_on(async {
+        let runtime = runtime();
+        let result = runtime.block_on(async {
             match self.command {
                 Command::Run => run::execute(settings).await,
                 Command::Once(once) => once.execute(settings).await,
@@ -86,7 +87,10 @@ impl Cli {
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
             }
-        })
+        });
+        // Not waiting for its threads: one may hang in the system's name resolution.
+        runtime.shutdown_background();
+        result
     }
 
     fn settings(&self) -> Result<Settings, AppError> {

@@ -24,9 +24,13 @@ impl Once {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
         let stop = lifecycle::stop_on_signals()?;
-        let app = App::open(settings, Clock::system()).await?;
+        let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
+            return Err(stopped());
+        };
+        let app = app?;
         let result = async {
-            app.prepare_database().await?;
+            let Some(prepared) = stop.run_until_cancelled(app.prepare_database()).await else { return Err(stopped()) };
+            prepared?;
             read_all(&app, &stop, |project, report| self.print(project, report)).await
         }
         .await;
@@ -69,7 +73,11 @@ pub(super) async fn read_all(
 ) -> Result<(), AppError> {
     let holder = app.settings.lease.holder_name();
     for project in &app.settings.projects {
-        let mut engine = app.engine(project, &holder, &Heartbeat::new(), stop).await?;
+        let heartbeat = Heartbeat::new();
+        let Some(engine) = stop.run_until_cancelled(app.engine(project, &holder, &heartbeat, stop)).await else {
+            return Err(stopped());
+        };
+        let mut engine = engine?;
         let failed = |source| AppError::Sync { project: project.id.clone(), source };
         let result = engine.once().await;
         let released = engine.release().await;
@@ -78,9 +86,13 @@ pub(super) async fn read_all(
         report.log(&project.id);
         done(&project.id, &report);
         if !report.complete {
-            let message = "stopped before the end: run it again to go on".to_owned();
-            return Err(AppError::Other { message, exit: Exit::Aborted });
+            return Err(stopped());
         }
     }
     Ok(())
+}
+
+fn stopped() -> AppError {
+    let message = "stopped before the end: run it again to go on".to_owned();
+    AppError::Other { message, exit: Exit::Aborted }
 }

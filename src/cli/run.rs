@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages};
-use crate::store::error::StoreError;
 use crate::{lifecycle, sync};
 
 /// Runs until a signal.
@@ -25,7 +24,8 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
         }
         false => None,
     };
-    let app = App::open(settings, Clock::system()).await?;
+    let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else { return Ok(()) };
+    let app = app?;
     let result = serve(&app, listener, &stop).await;
     app.close().await?;
     result
@@ -55,7 +55,11 @@ pub(super) async fn serve(
     if wait_for_database(app, &heartbeats, stop).await? {
         let holder = app.settings.lease.holder_name();
         for (project, heartbeat) in app.settings.projects.iter().zip(&heartbeats) {
-            let engine = app.engine(project, &holder, heartbeat, stop).await?;
+            // Reading the hash secret may wait for somebody's lock.
+            let Some(engine) = stop.run_until_cancelled(app.engine(project, &holder, heartbeat, stop)).await else {
+                break;
+            };
+            let engine = engine?;
             tasks.spawn(async move {
                 sync::run::run(engine).await;
                 "sync"
@@ -75,11 +79,13 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
     let mut told = false;
     loop {
         heartbeats.iter().for_each(|heartbeat| heartbeat.expect_within(app.settings.database.connect_timeout + PAUSE));
-        let error = match app.prepare_database().await {
-            Ok(()) => return Ok(true),
-            Err(error) => error,
+        // Connecting may take its whole time-out, and migrating waits for another process that migrates.
+        let error = match stop.run_until_cancelled(app.prepare_database()).await {
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) => error,
+            None => return Ok(false),
         };
-        if !unreachable(&error) {
+        if !error.unreachable() {
             return Err(error.into());
         }
         if !told {
@@ -90,19 +96,5 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
             () = stop.cancelled() => return Ok(false),
             () = tokio::time::sleep(PAUSE) => {}
         }
-    }
-}
-
-fn unreachable(error: &StoreError) -> bool {
-    let source = match error {
-        StoreError::Database { error, .. } => error,
-        StoreError::Migrate(sqlx::migrate::MigrateError::Execute(source)) => source,
-        _ => return false,
-    };
-    match source {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        // Starting up, shutting down, or too many connections for now.
-        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
-        _ => false,
     }
 }

@@ -52,10 +52,10 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
 /// Runs the compiled-in migrations, or those of a directory (for developers, who have just changed them).
 pub async fn run_migrations(pool: &PgPool, directory: Option<&Path>) -> Result<(), StoreError> {
     let migrator = match directory {
-        Some(directory) => ours(Migrator::new(directory).await.map_err(StoreError::Migrate)?),
+        Some(directory) => ours(Migrator::new(directory).await.map_err(StoreError::migrating)?),
         None => migrator(),
     };
-    migrator.run(pool).await.map_err(StoreError::Migrate)
+    migrator.run(pool).await.map_err(StoreError::migrating)
 }
 
 /// Whether the schema is there, complete, and one that this binary may write.

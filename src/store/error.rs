@@ -1,5 +1,9 @@
 //! What can go wrong with the database, and what to do about it.
 
+use std::io::ErrorKind;
+
+use sqlx::migrate::MigrateError;
+
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -40,7 +44,7 @@ pub enum StoreError {
     NotMigrated,
     /// Migrating failed.
     #[error("migrating the database failed")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
     /// The configured hash secret is not the one that the stored hashes were made with.
     #[error("database.hash_secret differs from the secret that this database's version ids were made with")]
     OtherSecret,
@@ -66,10 +70,41 @@ fn said(error: &sqlx::Error) -> String {
     }
 }
 
+/// rustls says so inside of an I/O error.
+fn refuses_certificate(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some(),
+        _ => false,
+    }
+}
+
 impl StoreError {
     /// Wraps a failed statement; for `map_err`.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |error| Self::Database { doing, error }
+    }
+
+    /// Wraps what the migrator says: whose own text repeats its cause, where that is a failed statement.
+    pub fn migrating(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                Self::Database { doing: "migrating", error: source }
+            }
+            error => Self::Migrate(error),
+        }
+    }
+
+    /// Whether it may pass by itself: a server that is not up yet, or has no connection left for now.
+    pub fn unreachable(&self) -> bool {
+        let Self::Database { error, .. } = self else { return false };
+        match error {
+            sqlx::Error::Io(_) => !refuses_certificate(error),
+            sqlx::Error::PoolTimedOut => true,
+            // Starting up, shutting down, or too many connections.
+            sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
+            _ => false,
+        }
     }
 
     /// Whether PostgreSQL refused a value: a data exception (class 22) or a limit of the server (class 54).
@@ -98,8 +133,11 @@ impl StoreError {
                         "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log."
                     }
                 },
-                sqlx::Error::Tls(_) => {
+                error if refuses_certificate(error) => {
                     "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
+                }
+                sqlx::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
+                    "PostgreSQL cannot be reached: check that it runs, and the socket's directory and the file of sslrootcert, if database.url names them."
                 }
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
                     "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
@@ -113,7 +151,7 @@ impl StoreError {
             Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
             Self::NotMigrated => "Run argos-sync migrate, or set database.migrate = true.",
             Self::Migrate(_) => {
-                "See the cause; the user needs the right to create the schema argos (docs/postgresql.md)."
+                "The tables were changed by another hand, or by a release that is not this one: see the cause."
             }
             Self::OtherSecret => {
                 "Remove database.hash_secret, or set it to the secret that the database was made with."
@@ -125,4 +163,22 @@ impl StoreError {
 /// Checks that a write touched the rows that it must.
 pub fn touched(doing: &'static str, touched: u64, expected: u64) -> Result<(), StoreError> {
     if touched == expected { Ok(()) } else { Err(StoreError::Impossible { doing, touched, expected }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connecting(source: std::io::Error) -> StoreError {
+        StoreError::doing("connecting")(sqlx::Error::Io(source))
+    }
+
+    #[test]
+    fn a_refused_certificate_is_not_waited_for() {
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let error = connecting(std::io::Error::new(ErrorKind::InvalidData, expired));
+        assert!(!error.unreachable() && error.advice().contains("sslrootcert"));
+        let error = connecting(ErrorKind::ConnectionRefused.into());
+        assert!(error.unreachable() && error.advice().contains("check that it runs"));
+    }
 }

@@ -22,14 +22,14 @@ pub struct Project {
     pub fully_walked_at: Option<Timestamp>,
 }
 
-/// Creates the project's rows at first sight, keeps its display name, and reads it.
-pub async fn project(
+/// Creates the project's rows at first sight and keeps its display name.
+pub async fn enrol(
     connection: &mut PgConnection,
     project_id: &str,
     name: &str,
     at: Timestamp,
-) -> Result<Project, StoreError> {
-    let doing = "reading the project";
+) -> Result<(), StoreError> {
+    let doing = "noting the project";
     sqlx::query!(
         "insert into argos.projects as p (project_id, name, import_started_at) values ($1, $2, $3)
              on conflict (project_id) do update set name = excluded.name where p.name <> excluded.name",
@@ -41,9 +41,14 @@ pub async fn project(
     .await
     .map_err(StoreError::doing(doing))?;
     sqlx::query!("insert into argos.leases (project_id) values ($1) on conflict do nothing", project_id)
-        .execute(&mut *connection)
+        .execute(connection)
         .await
         .map_err(StoreError::doing(doing))?;
+    Ok(())
+}
+
+/// Reads a project's row. Under the lease, so that nobody changes it meanwhile.
+pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
     sqlx::query_as!(
         Project,
         "select import_started_at, import_number, import_completed_at, fully_walked_at
@@ -52,7 +57,7 @@ pub async fn project(
     )
     .fetch_one(connection)
     .await
-    .map_err(StoreError::doing(doing))
+    .map_err(StoreError::doing("reading the project"))
 }
 
 /// Notes that the first complete read ended; false if it had ended before.

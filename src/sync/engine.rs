@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::store::budget::{self, Block};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, Walk};
-use crate::store::{mirror, quarantine};
+use crate::store::{database, mirror, quarantine};
 
 /// How long an interrupted walk may wait and still go on at its cursor.
 const HOT_WALK_AGE: TimeDelta = TimeDelta::minutes(10);
@@ -143,11 +144,14 @@ impl Engine {
         let project_id = self.parts.project.id.clone();
         let now = self.parts.clock.now();
         let mut connection = self.connection().await?;
-        let project = progress::project(&mut connection, &project_id, &self.parts.project.name, now).await?;
+        progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
         let lease = self.lease(&mut connection).await?;
-        quarantine::expire(&mut connection, &project_id, now).await?;
-        let saved = progress::walk(&mut connection, &project_id, lane).await?;
         drop(connection);
+        let mut transaction = self.fenced(&lease).await?;
+        quarantine::expire(&mut transaction, &project_id, now).await?;
+        let project = progress::project(&mut transaction, &project_id).await?;
+        let saved = progress::walk(&mut transaction, &project_id, lane).await?;
+        transaction.commit().await.map_err(StoreError::doing("beginning a pass"))?;
 
         let mut place = saved.filter(|walk| plan::resumable(walk, days, now, max_age));
         let asked = days.map(plan::asked_days);
@@ -162,12 +166,13 @@ impl Engine {
             let fetched = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
+                lost = keep(self.parts.pool.clone(), lease.clone()) => return Err(lost.into()),
                 answer = self.fetch(&query) => Some(answer),
             };
             let Some(answer) = fetched else { break };
             let answer = match answer {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
-                    self.forget(lane).await?;
+                    self.forget(&lease, lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
                 }
                 Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
@@ -190,13 +195,13 @@ impl Engine {
             };
             let guard = self.guard(&walk, page, cursor.as_ref(), &mut cursors);
             if let Err(error) = guard {
-                self.forget(lane).await?;
+                self.forget(&lease, lane).await?;
                 return Err(error);
             }
             if end != End::More && walk.items == 0 {
                 let any = progress::any_submission(&mut *self.connection().await?, &project_id, days).await?;
                 if any {
-                    self.forget(lane).await?;
+                    self.forget(&lease, lane).await?;
                     return Err(SyncError::SuspiciouslyEmpty);
                 }
             }
@@ -331,8 +336,35 @@ impl Engine {
         Ok(())
     }
 
-    async fn forget(&self, lane: Lane) -> Result<(), SyncError> {
-        Ok(progress::drop_walk(&mut *self.connection().await?, &self.parts.project.id, lane).await?)
+    /// Waits for the next pass and keeps the lease meanwhile, so that replicas do not take turns.
+    pub async fn rest(&self, until: Instant) {
+        let rest = tokio::time::sleep_until(until);
+        tokio::pin!(rest);
+        if let Some(lease) = &self.lease {
+            tokio::select! {
+                () = &mut rest => return,
+                // The next pass says so.
+                _lost = keep(self.parts.pool.clone(), lease.clone()) => {}
+            }
+        }
+        rest.await;
+    }
+
+    /// A transaction that only the leader can begin, for what is not part of a page.
+    async fn fenced(&self, lease: &Lease) -> Result<Transaction<'static, Postgres>, SyncError> {
+        let settings = &self.parts.settings.database;
+        self.parts.heartbeat.expect_within(settings.connect_timeout + settings.statement_timeout * 4);
+        let begun = self.parts.pool.begin().await;
+        let mut transaction = begun.map_err(StoreError::doing("beginning a transaction"))?;
+        database::bound(&mut transaction, settings.statement_timeout, lease.ttl).await?;
+        lease::renew(&mut transaction, lease).await?;
+        Ok(transaction)
+    }
+
+    async fn forget(&self, lease: &Lease, lane: Lane) -> Result<(), SyncError> {
+        let mut transaction = self.fenced(lease).await?;
+        progress::drop_walk(&mut transaction, &self.parts.project.id, lane).await?;
+        Ok(transaction.commit().await.map_err(StoreError::doing("forgetting a walk"))?)
     }
 
     async fn connection(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, SyncError> {
@@ -360,5 +392,17 @@ impl Engine {
         metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
         metrics.submissions("other", other);
         Ok(())
+    }
+}
+
+/// Renews the lease until it is lost. Page transactions renew it too; this is for the time between them.
+async fn keep(pool: PgPool, lease: Lease) -> StoreError {
+    loop {
+        tokio::time::sleep(lease.ttl / 3).await;
+        // Without a connection there is nothing to be done about it here: the next page tells.
+        let Ok(mut connection) = pool.acquire().await else { continue };
+        if let Err(error @ StoreError::LeaseLost { .. }) = lease::renew(&mut connection, &lease).await {
+            return error;
+        }
     }
 }

@@ -13,7 +13,7 @@ pub enum SyncError {
     #[error("writing to the database failed")]
     Store(#[source] StoreError),
     /// Another process is the writer.
-    #[error("project {project_id:?} is being written by {holder:?}")]
+    #[error("another process is the writer of project {project_id:?}: {holder:?} holds its lease")]
     NotLeader {
         /// The project.
         project_id: String,

@@ -26,18 +26,22 @@ pub async fn run(mut engine: Engine) {
     // Replicas and projects that start together should not ask together.
     let mut next = Instant::now() + jitter(settings.poll.interval / 10);
     let mut last_error = String::new();
+    let mut useful = false;
     // Before the first pass, so that a restart shows no gap. A database that fails now will be told of by the pass.
-    let _ = engine.show_counts().await;
+    let _ = stop.run_until_cancelled(engine.show_counts()).await;
     loop {
         engine.parts().heartbeat.expect_within(next.saturating_duration_since(Instant::now()));
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(next) => {}
+            // A leader that fails lets its lease run out: another one may have the right address, or a sound key.
+            () = engine.rest(next), if useful => {}
+            () = tokio::time::sleep_until(next), if !useful => {}
         }
         let started = Instant::now();
         let result = engine.hot().await;
         log(&result, &engine.parts().project.id, &mut last_error);
+        useful = result.is_ok();
         let requests = result.as_ref().map_or(1, |report| report.pages.max(1));
         let pause = pause(&result, engine.interval(requests), settings.lease.ttl);
         // A pass that took longer than the interval delays the next one; ticks never pile up.

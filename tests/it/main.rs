@@ -5,16 +5,20 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod api;
+mod atomic;
 mod budget;
 mod catalog;
 mod contradictions;
+mod crash;
 mod demo;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
 mod layers;
 mod leaks;
+mod lease;
 mod observability;
+mod process;
 mod rules;
 mod support;
 mod vendor_samples;

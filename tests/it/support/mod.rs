@@ -4,6 +4,7 @@ pub mod daemon;
 pub mod events;
 pub mod postgres;
 pub mod process;
+pub mod program;
 pub mod rows;
 pub mod vendor;
 pub mod verbatim;

@@ -98,6 +98,11 @@ impl Database {
         self.text(sql).await.expect("not null").parse().unwrap()
     }
 
+    /// Executes statements; returns the rows that the last one touched or gave.
+    pub async fn execute(&self, sql: &str) -> u64 {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.unwrap().rows_affected()
+    }
+
     /// A hash of everything in a query's rows, in their order.
     pub async fn fingerprint(&self, query: &str) -> String {
         let sql = format!("select coalesce(md5(string_agg(r::text, E'\\n')), 'empty') from ({query}) r");

@@ -1,0 +1,260 @@
+//! P5: one writer per project, whatever happens to it.
+
+use argos_sync::clock::Clock;
+use argos_sync::heartbeat::Heartbeat;
+use argos_sync::simulator::{Faults, Options};
+use argos_sync::store::error::StoreError;
+use argos_sync::sync::error::SyncError;
+use nix::sys::signal::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::World;
+use crate::support::program::{self, Program, eventually};
+
+async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
+    let changes = [&[("api.count", "50")], changes].concat();
+    let world = World::with(Options { initial, ..Options::default() }, &changes, Clock::system()).await;
+    world.simulator.freeze();
+    world
+}
+
+/// Everything that a former leader must not change.
+async fn everything(world: &World) -> Vec<String> {
+    let mut all = Vec::new();
+    for table in [
+        "submissions",
+        "attempts",
+        "aml_matches",
+        "bank_verifications",
+        "submission_views",
+        "submission_versions",
+        "outbox",
+        "outbox_counter",
+        "quarantine",
+        "counters",
+        "walks",
+        "created_days",
+        "projects",
+        "leases",
+    ] {
+        let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
+        all.push(format!("{table}: {}", world.database.fingerprint(&query).await));
+    }
+    all
+}
+
+fn is_lost(error: &SyncError) -> bool {
+    matches!(error, SyncError::Store(StoreError::LeaseLost { .. }))
+}
+
+#[tokio::test]
+async fn p5_only_one_of_two_engines_writes() {
+    let world = world(200, &[]).await;
+    let (mut one, mut two) = (world.engine_of(0, "one").await, world.engine_of(0, "two").await);
+    assert!(one.hot().await.unwrap().complete);
+    let before = everything(&world).await;
+    let asked = world.simulator.requests().len();
+    let error = two.hot().await.unwrap_err();
+    assert!(matches!(&error, SyncError::NotLeader { holder, .. } if holder == "one"), "{error}");
+    assert_eq!(everything(&world).await, before);
+    assert_eq!(world.simulator.requests().len(), asked, "who may not write need not ask");
+
+    // Given back, it is free at once.
+    one.release().await.unwrap();
+    assert!(two.hot().await.unwrap().complete);
+    let error = one.hot().await.unwrap_err();
+    assert!(matches!(&error, SyncError::NotLeader { holder, .. } if holder == "two"), "{error}");
+}
+
+#[tokio::test]
+async fn p5_a_former_leader_writes_nothing() {
+    let world = world(100, &[]).await;
+    let (mut former, mut leader) = (world.engine_of(0, "former").await, world.engine_of(0, "leader").await);
+    assert!(former.hot().await.unwrap().complete);
+    // As if it had been paused for longer than its lease.
+    world.database.execute("update argos.leases set expires_at = clock_timestamp() - interval '1 second'").await;
+    assert!(leader.hot().await.unwrap().complete);
+
+    // There is something to write, and something to clear away.
+    let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
+    world.simulator.patch(&id, serde_json::json!({"kyc": {"result": "rejected"}, "reviewer": "agent"}));
+    world
+        .database
+        .execute(
+            "insert into argos.quarantine values ('default', '\\x00', 'x', 'no_id', '', '', 'list', 'hot', now(), '-infinity')",
+        )
+        .await;
+    let before = everything(&world).await;
+    let error = former.hot().await.unwrap_err();
+    assert!(is_lost(&error), "{error}");
+    assert_eq!(everything(&world).await, before, "the former leader changed something");
+
+    let report = leader.hot().await.unwrap();
+    assert_eq!(report.counts.changed, 1);
+    assert_eq!(world.database.number("select count(*) from argos.quarantine").await, 0);
+    // And the former one stands in line.
+    let error = former.hot().await.unwrap_err();
+    assert!(matches!(&error, SyncError::NotLeader { holder, .. } if holder == "leader"), "{error}");
+}
+
+#[tokio::test]
+async fn p5_a_former_leader_does_not_forget_the_walk_of_the_next() {
+    let world = world(200, &[]).await;
+    let mut former = world.engine_of(0, "former").await;
+    assert!(former.hot().await.unwrap().complete);
+    // It meets a list without an end, would begin anew, and loses its lease before it can say so.
+    let stop = CancellationToken::new();
+    let project = &world.app.settings.projects[0];
+    let mut leader = world.app.engine(project, "leader", &Heartbeat::new(), &stop).await.unwrap();
+    world.simulator.set_faults(Faults::parse("slow=300,repeat-key").unwrap());
+    let asked = world.simulator.requests().len();
+    let takeover = async {
+        eventually("its second page is asked for", async || match world.simulator.requests().len() - asked {
+            2.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        world.simulator.set_faults(Faults::parse("slow=100").unwrap());
+        world.database.execute("update argos.leases set expires_at = '-infinity'").await;
+        let halfway = async {
+            eventually("a page of the next leader's", async || {
+                let pages = "select pages from argos.walks where completed_at is null and exists
+                    (select from argos.leases where holder = 'leader')";
+                match world.database.text(pages).await.as_deref() {
+                    Some("2" | "3") => Ok(()),
+                    other => Err(other.map(str::to_owned)),
+                }
+            })
+            .await;
+            stop.cancel();
+        };
+        let (report, ()) = tokio::join!(leader.hot(), halfway);
+        assert!(!report.unwrap().complete);
+        world.database.fingerprint("select xmin, ctid, t.* from argos.walks t").await
+    };
+    let (failed, before) = tokio::join!(former.hot(), takeover);
+    assert!(is_lost(&failed.unwrap_err()));
+    assert_eq!(world.database.fingerprint("select xmin, ctid, t.* from argos.walks t").await, before);
+    assert_eq!(world.database.number("select count(*) from argos.walks where completed_at is null").await, 1);
+}
+
+#[tokio::test]
+async fn p5_a_page_that_was_asked_for_under_a_lost_lease_is_not_written() {
+    let world = world(200, &[]).await;
+    world.simulator.set_faults(Faults::parse("slow=200").unwrap());
+    let mut engine = world.engine().await;
+    let takeover = async {
+        eventually("its second page is asked for", async || match world.simulator.requests().len() {
+            2.. => Ok(()),
+            few => Err(few),
+        })
+        .await;
+        world.database.execute("update argos.leases set epoch = epoch + 1, expires_at = 'infinity'").await;
+        everything(&world).await
+    };
+    let (failed, before) = tokio::join!(engine.hot(), takeover);
+    assert!(is_lost(&failed.unwrap_err()));
+    assert_eq!(everything(&world).await, before, "written under a lost lease");
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, 50);
+    assert_eq!(world.database.number("select pages from argos.walks").await, 1);
+}
+
+#[tokio::test]
+async fn p5_a_lease_that_ran_out_is_taken_over_at_the_cursor() {
+    let world = world(1_000, &[("lease.ttl", "1s"), ("database.statement_timeout", "1s")]).await;
+    let run = |holder: &'static str| {
+        let changes = [
+            ("api.count", "50"),
+            ("lease.holder", holder),
+            ("lease.ttl", "1s"),
+            ("database.statement_timeout", "1s"),
+            ("poll.interval", "1s"),
+            ("log.format", "text"),
+        ];
+        program::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
+    };
+    world.simulator.set_faults(Faults::parse("slow=100").unwrap());
+    let mut first = Program::start(run("first"));
+    eventually("two pages", async || {
+        match world.database.text("select max(pages) from argos.walks").await.map(|pages| pages.parse::<i64>().unwrap())
+        {
+            Some(2..) => Ok(()),
+            other => Err((other, first.stderr())),
+        }
+    })
+    .await;
+    let mut second = Program::start(run("second"));
+    second.says("first").await;
+    // Paused for longer than its lease, and not gone.
+    first.signal(Signal::SIGSTOP);
+    let asked = world.simulator.requests().len();
+    second.says("complete=true").await;
+    let next = &world.simulator.requests()[asked];
+    assert!(next.query.contains("nextpage_id"), "it began anew: {next:?}");
+    let epoch = world.database.number("select epoch from argos.leases").await;
+    assert!(epoch >= 2);
+    // It wakes up in the middle of its request or page, and stands back.
+    first.signal(Signal::SIGCONT);
+    first.says("second").await;
+    for daemon in [&mut first, &mut second] {
+        daemon.signal(Signal::SIGTERM);
+        let ended = daemon.end().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, 1_000);
+    assert_eq!(world.database.number("select count(*) from argos.submission_versions").await, 1_000);
+    let distinct = "select count(distinct id) from argos.outbox";
+    assert_eq!(world.database.number(distinct).await, 1_000);
+    assert_eq!(world.database.number("select last_position from argos.outbox_counter").await, 1_000);
+    // Pages of both epochs, each row once: the second went on and did not begin anew.
+    let epochs = "select count(distinct lease_epoch) from argos.submission_versions";
+    assert!(world.database.number(epochs).await >= 2);
+}
+
+#[tokio::test]
+async fn p5_two_that_go_by_one_name_cannot_both_write() {
+    let world = world(100, &[]).await;
+    let (mut one, mut two) = (world.engine_of(0, "twin").await, world.engine_of(0, "twin").await);
+    assert!(one.hot().await.unwrap().complete);
+    // By its name it may take the lease at once, and does so under a new epoch.
+    assert!(two.hot().await.unwrap().complete);
+    let before = everything(&world).await;
+    let error = one.hot().await.unwrap_err();
+    assert!(is_lost(&error), "{error}");
+    assert_eq!(everything(&world).await, before);
+    // The same the other way round, for as long as they like.
+    assert!(one.hot().await.unwrap().complete);
+    assert!(is_lost(&two.hot().await.unwrap_err()));
+    assert_eq!(world.database.number("select epoch from argos.leases").await, 3);
+    assert_eq!(world.database.number("select count(*) from argos.submission_versions").await, 100);
+}
+
+#[tokio::test]
+async fn p5_a_leader_keeps_its_lease_between_polls() {
+    let world = world(10, &[]).await;
+    let run = |holder: &'static str| {
+        let changes = [
+            ("lease.holder", holder),
+            ("lease.ttl", "1s"),
+            ("database.statement_timeout", "1s"),
+            ("poll.interval", "8s"),
+            ("log.format", "text"),
+        ];
+        program::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes)
+    };
+    let leader = Program::start(run("leader"));
+    leader.says("complete=true").await;
+    let other = Program::start(run("other"));
+    other.says("leader").await;
+    // The leader polls again, several lease times later, and has been the leader all the while.
+    eventually("the second poll", async || match leader.stderr().matches("complete=true").count() {
+        2.. => Ok(()),
+        _ => Err((leader.stderr(), other.stderr())),
+    })
+    .await;
+    assert_eq!(world.database.number("select epoch from argos.leases").await, 1);
+    // One that is paused does not keep it.
+    leader.signal(Signal::SIGSTOP);
+    other.says("complete=true").await;
+    leader.signal(Signal::SIGCONT);
+}
