@@ -8,7 +8,7 @@ use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::embedded::Cluster;
 use argos_sync::heartbeat::Heartbeat;
-use argos_sync::simulator::{Options, Simulator};
+use argos_sync::simulator::{Faults, Options, Simulator};
 use argos_sync::store::database::options;
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
@@ -169,7 +169,11 @@ async fn p3_an_unknown_commit_is_resolved_by_reading() {
         let wire = Wire::to(&world.database).await;
         let app = app(&world.simulator, &wire.url, &[("api.count", "50"), ("database.connect_timeout", "5s")]).await;
         let mut engine = engine(&app).await;
-        // The pass begins with a commit; then each page has one.
+        // A pass that comes to nothing, so that requests are reserved. From then on a pass begins with a commit, and each
+        // page has one.
+        world.simulator.set_faults(Faults::parse("status-500").unwrap());
+        engine.hot().await.unwrap_err();
+        world.simulator.set_faults(Faults::default());
         for page in 1..=4 {
             let before = world.database.number("select count(*) from argos.submissions").await;
             assert_eq!(before, (page - 1) * 50);
