@@ -232,6 +232,8 @@ fn refused(status: u16, body: &[u8], retry_after: Option<Duration>) -> ApiError 
         403 if message.contains("explicit deny") || message.contains("not authorized to access this resource") => {
             ApiError::AddressRefused
         }
+        // What the vendor's gateway says of a path that it does not know.
+        403 if message == "Missing Authentication Token" => ApiError::BadRequest { status, code },
         401 | 403 => ApiError::KeyRefused { status, code },
         400..=499 if matches!(code, Some("invalid_project" | "invalid_admin")) => ApiError::KeyRefused { status, code },
         413 => ApiError::AnswerTooLargeForVendor,

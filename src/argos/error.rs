@@ -224,7 +224,7 @@ impl ApiError {
             Self::BadRequest { code: Some("invalid_format"), .. } => {
                 "The vendor does not accept a parameter's form, most likely the dates': try the other api.dialect."
             }
-            Self::BadRequest { status: 404, .. } => {
+            Self::BadRequest { status: 403 | 404, .. } => {
                 "There is nothing at this address: check that api.base_url ends in the version, as in https://rest-api.argosidentity.com/v3."
             }
             Self::BadRequest { .. } => {

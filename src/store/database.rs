@@ -121,14 +121,15 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
-/// Bounds a write transaction: no statement, and no pause between two, may outlive the lease that fences it, so that a
+/// Bounds a write transaction: each statement, and each pause between two, ends before the lease that fences it, so that a
 /// paused process frees its locks.
 pub async fn bound(
     connection: &mut PgConnection,
     statement: std::time::Duration,
     lease: std::time::Duration,
 ) -> Result<(), StoreError> {
-    let milliseconds = |duration: std::time::Duration| duration.as_millis().to_string();
+    let longest = lease.mul_f64(0.75);
+    let milliseconds = |duration: std::time::Duration| duration.min(longest).as_millis().to_string();
     sqlx::query!(
         r#"select set_config('statement_timeout', $1, true) as "a!",
                   set_config('idle_in_transaction_session_timeout', $2, true) as "b!""#,

@@ -38,7 +38,7 @@ impl SyncError {
             Self::Api(error) => error.advice(),
             Self::Store(error) => error.advice(),
             Self::NotLeader { .. } => {
-                "One process writes at a time; this one takes over by itself when the other ends."
+                "One process writes at a time. run takes over by itself when the other ends; anything else can be tried again then (after a kill: when lease.ttl is over)."
             }
             Self::EndlessList { .. } => {
                 "The walk starts over and nothing is marked as covered; if it lasts, show the vendor's support the last nextpageKey."

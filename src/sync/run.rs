@@ -16,6 +16,9 @@ const PROBE: Duration = Duration::from_secs(300);
 /// Longest pause that a Retry-After brings about: a longer one is more likely a mistake than a wish.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// Longest pause before the first pass.
+const FIRST_PAUSE: Duration = Duration::from_secs(3);
+
 /// Longest pause after a failure of the database, however long the poll interval is.
 const DATABASE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -24,7 +27,7 @@ pub async fn run(mut engine: Engine) {
     let settings = engine.parts().settings.clone();
     let stop = engine.parts().stop.clone();
     // Replicas and projects that start together should not ask together.
-    let mut next = Instant::now() + jitter(settings.poll.interval / 10);
+    let mut next = Instant::now() + jitter((settings.poll.interval / 10).min(FIRST_PAUSE));
     let mut last_error = String::new();
     let mut useful = false;
     // Before the first pass, so that a restart shows no gap. A database that fails now will be told of by the pass.
