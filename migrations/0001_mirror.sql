@@ -63,6 +63,8 @@ comment on table argos.created_days is 'Day (UTC) of created_at -> the moment as
 create table argos.walks (
     project_id   text        not null references argos.projects,
     lane         text        not null,
+    -- Keyed hash of server, key and dialect: a cursor is good for the list that gave it.
+    source       bytea       not null,
     -- The days this walk will cover, both included; null: without dates, all of them. It asks for a day more on each side.
     from_day     date,
     to_day       date,

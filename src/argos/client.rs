@@ -12,7 +12,7 @@ use super::error::{ApiError, known_code};
 use super::pace::{self, Delays, Pace, retry_after};
 use super::query::{self, Query};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Api, Limits, Parameters};
+use crate::config::{Api, Dialect, Limits, Parameters};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::ProjectMetrics;
 
@@ -84,6 +84,15 @@ impl Client {
             metrics,
             heartbeat,
         })
+    }
+
+    /// What decides whose list is read: server, key and dialect.
+    pub fn identity(&self) -> [&[u8]; 3] {
+        let dialect = match self.api.dialect {
+            Dialect::Idcheck => "idcheck",
+            Dialect::V3 => "v3",
+        };
+        [self.api.base_url.as_str().as_bytes(), self.key.as_bytes(), dialect.as_bytes()]
     }
 
     /// Asks for a page of GET /submission.

@@ -9,8 +9,9 @@ use crate::store::database;
 pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
     let app = App::open(settings, Clock::system()).await?;
     let result = database::migrate(&app.pool).await;
-    app.close().await?;
+    let closed = app.close().await;
     result?;
+    closed?;
     println!("the schema argos is up to date");
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
@@ -34,8 +35,8 @@ impl Once {
             read_all(&app, &stop, |project, report| self.print(project, report)).await
         }
         .await;
-        app.close().await?;
-        result
+        let closed = app.close().await;
+        result.and(closed)
     }
 
     fn print(&self, project: &str, report: &PassReport) {
@@ -71,7 +72,9 @@ pub(super) async fn read_all(
     stop: &CancellationToken,
     mut done: impl FnMut(&str, &PassReport),
 ) -> Result<(), AppError> {
-    let holder = app.settings.lease.holder_name();
+    // Not the name of a daemon with the same settings: from its own name it would take the lease.
+    let holder = format!("{}:once", app.settings.lease.holder_name());
+    let mut first_error = None;
     for project in &app.settings.projects {
         let heartbeat = Heartbeat::new();
         let Some(engine) = stop.run_until_cancelled(app.engine(project, &holder, &heartbeat, stop)).await else {
@@ -81,15 +84,25 @@ pub(super) async fn read_all(
         let failed = |source| AppError::Sync { project: project.id.clone(), source };
         let result = engine.once().await;
         let released = engine.release().await;
-        let report = result.map_err(failed)?;
-        released.map_err(failed)?;
+        let report = match (result, released) {
+            (Ok(report), Ok(())) => report,
+            // One project's refused key is no reason not to read the others.
+            (Err(error), _) | (_, Err(error)) => {
+                let error = failed(error);
+                if first_error.is_some() || app.settings.projects.len() > 1 {
+                    eprintln!("argos-sync: {}. {}", chain(&error), error.advice().unwrap_or_default());
+                }
+                first_error.get_or_insert(error);
+                continue;
+            }
+        };
         report.log(&project.id);
         done(&project.id, &report);
         if !report.complete {
             return Err(stopped());
         }
     }
-    Ok(())
+    first_error.map_or(Ok(()), Err)
 }
 
 fn stopped() -> AppError {

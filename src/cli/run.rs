@@ -27,8 +27,8 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
     let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else { return Ok(()) };
     let app = app?;
     let result = serve(&app, listener, &stop).await;
-    app.close().await?;
-    result
+    let closed = app.close().await;
+    result.and(closed)
 }
 
 /// The daemon's tasks, until `stop`: the HTTP port first, then the database, then one loop per project.

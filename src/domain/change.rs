@@ -82,7 +82,8 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
     let (from, to) = (before.and_then(State::kyc_result), after.kyc_result());
     if from != to {
         // The vendor says that it was pending, and no poll saw it so.
-        let newly_pending = after.text(&["pending_at"]) != before.and_then(|state| state.text(&["pending_at"]));
+        let pending_at = after.text(&["pending_at"]);
+        let newly_pending = pending_at.is_some() && pending_at != before.and_then(|state| state.text(&["pending_at"]));
         let inferred = to != Some("pending") && from != Some("pending") && newly_pending;
         let body = json!({"from": from, "to": to, "codes": codes(after), "reviewer": after.text(&["reviewer"])});
         drafts.push(Draft { inferred, ..Draft::new(EventType::KycResultChanged, "", body) });
@@ -101,7 +102,7 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
 
 fn aml(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
     // A screening that is missing now (in a blanked submission) is not "cleared".
-    if after.value().get("aml").is_none() {
+    if after.value().get("aml").is_none_or(|aml| aml.as_object().is_some_and(Map::is_empty)) {
         return;
     }
     let (from, to) = (before.and_then(State::aml_status), after.aml_status());

@@ -39,6 +39,11 @@ impl HashKey {
         self.hash("body", &[raw])
     }
 
+    /// Names a list that cursors belong to, without telling the key that opens it.
+    pub fn source(&self, parts: &[&[u8]]) -> Hash {
+        self.hash("source", parts)
+    }
+
     /// Where a submission's chain of version ids starts.
     pub fn chain_start(&self, project_id: &str, submission_id: &str) -> Hash {
         self.hash("submission", &[project_id.as_bytes(), submission_id.as_bytes()])

@@ -53,8 +53,11 @@ impl Submission {
     pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
         const STATUS: &str = "currentstatus";
         // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
-        let data = at(&self.state.0, &["data"]).and_then(Value::as_object);
-        let blanked = data.is_none_or(|data| data.keys().all(|name| name == "idType"));
+        let bare = |item: &Value| {
+            let data = item.get("data").and_then(Value::as_object);
+            data.is_none_or(|data| data.iter().all(|(name, value)| name == "idType" || value.is_null()))
+        };
+        let blanked = bare(&self.item) && !bare(stored_item);
         let says_nothing = |aml: &Value| aml.is_null() || aml.as_object().is_some_and(Map::is_empty);
         let Some(stored) = stored_item.get("aml").filter(|aml| !says_nothing(aml)) else { return false };
         let Value::Object(item) = &mut self.item else { return false };

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::error::{StoreError, touched};
 use crate::clock::Timestamp;
+use crate::domain::hash::Hash;
 use crate::domain::lane::Lane;
 
 /// A project's row.
@@ -80,6 +81,8 @@ pub async fn complete_import(
 /// A walk in progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
+    /// Keyed hash of server, key and dialect: the list that the cursor belongs to.
+    pub source: Hash,
     /// First and last day that it will cover; `None`: all days.
     pub days: Option<(NaiveDate, NaiveDate)>,
     /// Send time of its first request.
@@ -95,7 +98,7 @@ pub struct Walk {
 /// Reads a lane's walk, if one is in progress.
 pub async fn walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -> Result<Option<Walk>, StoreError> {
     let row = sqlx::query!(
-        "select from_day, to_day, started_at, cursor_id, cursor_date, pages, items
+        "select source, from_day, to_day, started_at, cursor_id, cursor_date, pages, items
            from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
         project_id,
         lane.as_str()
@@ -103,13 +106,31 @@ pub async fn walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -
     .fetch_optional(connection)
     .await
     .map_err(StoreError::doing("reading a walk"))?;
+    // A source that is no hash equals none, so such a walk is not gone on with.
     Ok(row.map(|row| Walk {
+        source: row.source.try_into().unwrap_or_default(),
         days: row.from_day.zip(row.to_day),
         started_at: row.started_at,
         cursor: row.cursor_id.zip(row.cursor_date),
         pages: row.pages,
         items: row.items,
     }))
+}
+
+/// When each lane last came to the end of a walk.
+pub async fn completed(
+    connection: &mut PgConnection,
+    project_id: &str,
+) -> Result<Vec<(String, Timestamp)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select lane, completed_at as "completed_at!" from argos.walks
+            where project_id = $1 and completed_at is not null"#,
+        project_id
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("reading completed walks"))?;
+    Ok(rows.into_iter().map(|row| (row.lane, row.completed_at)).collect())
 }
 
 /// Writes a walk's place; the transaction that writes a page's rows calls this. `completed_at`: the page was the last.
@@ -121,12 +142,14 @@ pub async fn save_walk(
     completed_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let done = sqlx::query!(
-        "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items, completed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items,
+                                  completed_at, source)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              on conflict (project_id, lane) do update
             set from_day = excluded.from_day, to_day = excluded.to_day, started_at = excluded.started_at,
                 cursor_id = excluded.cursor_id, cursor_date = excluded.cursor_date,
-                pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at",
+                pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at,
+                source = excluded.source",
         project_id,
         lane.as_str(),
         walk.days.map(|days| days.0),
@@ -136,7 +159,8 @@ pub async fn save_walk(
         walk.cursor.as_ref().map(|cursor| cursor.1.as_str()),
         walk.pages,
         walk.items,
-        completed_at
+        completed_at,
+        &walk.source[..]
     )
     .execute(connection)
     .await
@@ -206,7 +230,7 @@ pub async fn covered_days(
     Ok(rows.into_iter().collect())
 }
 
-/// How many submissions the mirror holds on these days; `None`: on all days. Bounded work: counts to one at most.
+/// Whether the mirror holds a submission of these days; `None`: of any day.
 pub async fn any_submission(
     connection: &mut PgConnection,
     project_id: &str,

@@ -1,4 +1,4 @@
-//! Reads one project: a pass per lane, and what became of it. [`walk`] goes from page to page, [`upkeep`] keeps the lease
+//! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
 //! and the permits.
 
 mod upkeep;
@@ -15,6 +15,7 @@ use super::error::SyncError;
 use super::plan;
 use super::report::PassReport;
 use crate::argos::client::Client;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::domain::hash::HashKey;
@@ -27,7 +28,7 @@ use crate::store::lease::Lease;
 
 /// How long an interrupted walk may wait and still go on at its cursor.
 const HOT_WALK_AGE: TimeDelta = TimeDelta::minutes(10);
-const ONCE_WALK_AGE: TimeDelta = TimeDelta::hours(24);
+const ONCE_WALK_AGE: TimeDelta = TimeDelta::days(7);
 
 /// What an engine is made of.
 pub struct Parts {
@@ -95,10 +96,11 @@ impl Engine {
         let result = self.walk(errand).await;
         let lane = errand.lane;
         // Also where another process is the writer: the database's counts are the same on all replicas.
-        let result = match result {
-            Err(error @ SyncError::Store(_)) => Err(error),
-            result => self.show_counts().await.and(result),
-        };
+        if !matches!(result, Err(SyncError::Store(_)))
+            && let Err(error) = self.show_counts().await
+        {
+            tracing::warn!(project = self.parts.project.id, error = chain(&error), "the metrics show older counts");
+        }
         let metrics = &self.parts.metrics;
         match &result {
             Ok(report) if report.complete => {

@@ -21,9 +21,18 @@ pub fn asked_days(days: (NaiveDate, NaiveDate)) -> (NaiveDate, NaiveDate) {
     (days.0.checked_sub_days(slack).unwrap_or(days.0), days.1.checked_add_days(slack).unwrap_or(days.1))
 }
 
-/// Whether an interrupted walk may go on at its cursor: it walks the same days and is not older than `max_age`.
-pub fn resumable(walk: &Walk, days: Option<(NaiveDate, NaiveDate)>, now: Timestamp, max_age: TimeDelta) -> bool {
-    walk.days == days && now - walk.started_at <= max_age
+/// Whether an interrupted walk may go on at its cursor: it walks the same days (`to_now`: it begins at the same day, and
+/// what came after its last day is another walk's) and is not older than `max_age`.
+pub fn resumable(
+    walk: &Walk,
+    days: Option<(NaiveDate, NaiveDate)>,
+    to_now: bool,
+    now: Timestamp,
+    max_age: TimeDelta,
+) -> bool {
+    let first = |days: Option<(NaiveDate, NaiveDate)>| days.map(|days| days.0);
+    let same = if to_now { first(walk.days) == first(days) } else { walk.days == days };
+    same && now - walk.started_at <= max_age
 }
 
 /// The poll interval that fits the budget: the configured one, or longer when the requests that are left today would not

@@ -48,7 +48,9 @@ pub async fn run(mut engine: Engine) {
         let requests = result.as_ref().map_or(1, |report| report.pages.max(1));
         let pause = pause(&result, engine.interval(requests), settings.lease.ttl);
         // A pass that took longer than the interval delays the next one; ticks never pile up.
-        next = (started + pause).max(Instant::now());
+        // After a failure the pause begins now: it is meant for the vendor, or the database, to get its breath back.
+        let from = if result.is_ok() { started } else { Instant::now() };
+        next = (from + pause).max(Instant::now());
     }
     engine.parts().heartbeat.expect_within(settings.shutdown.grace);
     if let Err(error) = engine.release().await {
@@ -56,7 +58,7 @@ pub async fn run(mut engine: Engine) {
     }
 }
 
-/// How long after its start a pass is followed by the next.
+/// How long after the start of a pass, or after its failure, the next one follows.
 fn pause(result: &Result<PassReport, SyncError>, interval: Duration, lease_ttl: Duration) -> Duration {
     match result {
         Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),

@@ -74,15 +74,17 @@ impl Engine {
         }
     }
 
-    /// Gives the lease back, so that the next process need not wait for its end, and the permits that are left.
+    /// Gives the lease back, so that the next process need not wait for its end, and the permits that
+    /// are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
+        // The lease first: that it is given back must not hang on the permits.
+        if let Some(lease) = self.lease.take() {
+            lease::release(&mut *self.connection().await?, &lease).await?;
+        }
         let left = self.parts.client.pace.drain();
         if let Some(block) = self.block.take().filter(|_| left > 0) {
             let project_id = &self.parts.project.id;
             budget::give_back(&mut *self.connection().await?, project_id, block.day, left).await?;
-        }
-        if let Some(lease) = self.lease.take() {
-            lease::release(&mut *self.connection().await?, &lease).await?;
         }
         self.parts.metrics.leader.set(0);
         Ok(())
@@ -127,8 +129,17 @@ impl Engine {
 
     /// Takes the database's counts over into the metrics.
     pub async fn show_counts(&self) -> Result<(), SyncError> {
-        let counts = mirror::counts(&mut *self.connection().await?, &self.parts.project.id).await?;
+        let project_id = &self.parts.project.id;
+        let mut connection = self.connection().await?;
+        let counts = mirror::counts(&mut connection, project_id).await?;
+        let completed = progress::completed(&mut connection, project_id).await?;
+        drop(connection);
         let metrics = &self.parts.metrics;
+        // From the database, so that a restart, a standby and the walks of `once` show too.
+        for lane in Lane::ALL {
+            let at = completed.iter().find(|(name, _)| name == lane.as_str());
+            at.into_iter().for_each(|(_, at)| metrics.success(lane, *at));
+        }
         let mut other = 0;
         for ((name, label), value) in &counts {
             match name.as_str() {

@@ -11,6 +11,7 @@ use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::{Cursor, Query};
+use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
 use crate::store::lease::Lease;
@@ -20,6 +21,9 @@ use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
 use crate::sync::report::{Counts, PassReport};
 use crate::sync::{plan, prepare};
+
+/// After so many pages a page that had to be made smaller is doubled again.
+const PAGES_UNTIL_LARGER: u64 = 16;
 
 /// What a lane asks for.
 #[derive(Clone, Copy)]
@@ -53,7 +57,7 @@ impl Engine {
         while let Some(answer) = self.next_page(&pass, place.as_ref()).await? {
             self.request_no += 1;
             let asked_with = place.as_ref().and_then(cursor_of);
-            let walk = after(place, errand, &answer);
+            let walk = after(place, self.source(), pass.errand.days, &answer);
             if let Err(error) = self.believable(&mut pass, &walk, asked_with, &answer.content).await {
                 self.forget(&pass.lease, errand.lane).await?;
                 return Err(error);
@@ -67,13 +71,15 @@ impl Engine {
             counts.publish(&self.parts.metrics, errand.lane);
             report.counts.add(counts);
             report.pages += 1;
+            if report.pages.is_multiple_of(PAGES_UNTIL_LARGER) {
+                self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
+            }
             place = Some(walk);
             if end != End::More {
                 report.complete = true;
                 break;
             }
         }
-        self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         Ok(report)
     }
 
@@ -91,10 +97,20 @@ impl Engine {
         let saved = progress::walk(&mut transaction, &project_id, errand.lane).await?;
         transaction.commit().await.map_err(StoreError::doing("beginning a pass"))?;
 
-        let place = saved.filter(|walk| plan::resumable(walk, errand.days, now, errand.max_age));
-        let asked = errand.days.map(plan::asked_days);
+        let place = saved
+            .filter(|walk| walk.source == self.source())
+            .filter(|walk| plan::resumable(walk, errand.days, errand.whole_project, now, errand.max_age));
+        // An interrupted walk keeps the days that it began with.
+        let days = place.as_ref().map_or(errand.days, |walk| walk.days);
+        let errand = Errand { days, ..errand };
+        let asked = days.map(plan::asked_days);
         let traceparent = format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0);
         Ok((Pass { errand, lease, project, asked, traceparent, cursors: HashSet::new() }, place))
+    }
+
+    /// Whose list this is: a cursor of another key's or server's list must not be followed here.
+    fn source(&self) -> Hash {
+        self.parts.key.source(&self.parts.client.identity())
     }
 
     /// Fetches the page at a walk's place, in smaller pieces if it is too large; `None`: asked to stop.
@@ -188,9 +204,9 @@ fn cursor_of(walk: &Walk) -> Option<Cursor> {
 }
 
 /// A walk's place after a page; it covers its days as of its first request.
-fn after(place: Option<Walk>, errand: Errand, answer: &Answer<Page>) -> Walk {
+fn after(place: Option<Walk>, source: Hash, days: Option<(NaiveDate, NaiveDate)>, answer: &Answer<Page>) -> Walk {
     let page = &answer.content;
-    let first = Walk { days: errand.days, started_at: answer.sent_at, cursor: None, pages: 0, items: 0 };
+    let first = Walk { source, days, started_at: answer.sent_at, cursor: None, pages: 0, items: 0 };
     let place = place.unwrap_or(first);
     Walk {
         cursor: page.next.clone().map(|next| (next.id, next.created_at)),
