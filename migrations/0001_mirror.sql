@@ -217,7 +217,7 @@ comment on table argos.submissions is 'The current state of every submission see
 comment on column argos.submissions.version is 'Counts the states seen, from 1. The row in submission_versions with this number is this state.';
 comment on column argos.submissions.version_id is 'Keyed hash of the previous version''s id and this state.';
 comment on column argos.submissions.first_seen_at is 'When the daemon first saw the submission.';
-comment on column argos.submissions.changed_at is 'When the last change of the vendor''s state was seen. Equal to observed_at unless the current version only adds fields that an earlier view could not show.';
+comment on column argos.submissions.changed_at is 'When the last change of the vendor''s state was seen. A version that only adds what an earlier view could not show will move observed_at alone; today the two are equal.';
 comment on column argos.submissions.observed_at is 'When the current version was first observed.';
 comment on column argos.submissions.created_day is 'Day of created_at (UTC), or the first day of the window that first returned the item.';
 comment on column argos.submissions.item is 'The whole item as the vendor sent it, unknown fields included; an aml that a later answer lost is kept. Expiring links in it are those of the version''s first reading.';
@@ -422,7 +422,7 @@ create table argos.submission_versions (
 );
 comment on table argos.submission_versions is 'Every state seen, in order. Rows are only ever inserted.';
 comment on column argos.submission_versions.version_id is 'Keyed hash of the previous version''s id and this state: the same history gives the same ids.';
-comment on column argos.submission_versions.item is 'The item as it was sent at this version.';
+comment on column argos.submission_versions.item is 'The item as it was sent at this version; an aml that this answer had lost is kept.';
 comment on column argos.submission_versions.changed is 'Names of the fields that differ from the version before; empty for the first.';
 comment on column argos.submission_versions.cause is 'news (first seen, created since the import began), history (first seen, older), change.';
 comment on column argos.submission_versions.view is 'list: an item of a page; id: read by submission_id.';
@@ -482,5 +482,5 @@ create table argos.quarantine (
 );
 create index quarantine_submission on argos.quarantine (project_id, submission_id);
 create index quarantine_expires_at on argos.quarantine (expires_at);
-comment on table argos.quarantine is 'Items that could not be used, as they were sent. A row goes when the vendor serves the submission well again, or when it expires.';
+comment on table argos.quarantine is 'Items that could not be used, as they were sent (the first limits.item_bytes of them). A row goes when the vendor serves the submission well again, or when it expires.';
 comment on column argos.quarantine.reason is 'no_id, too_large, too_deep, too_many_children, not_json, refused_by_database';

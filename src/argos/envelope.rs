@@ -154,6 +154,9 @@ impl Envelope<'_> {
             let code = code.as_deref().and_then(known_code);
             return Err(match code {
                 Some("invalid_project" | "invalid_admin") => ApiError::KeyRefused { status: 200, code },
+                Some("invalid_payload" | "missing_data" | "invalid_parameter" | "invalid_format") => {
+                    ApiError::BadRequest { status: 200, code }
+                }
                 _ => ApiError::ErrorInSuccess { code },
             });
         }

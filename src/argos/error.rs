@@ -194,10 +194,10 @@ impl ApiError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => {
-                "Check api.base_url, DNS, the firewall and HTTPS_PROXY; the daemon goes on trying and loses nothing."
+                "Check api.base_url, DNS, the firewall and HTTPS_PROXY; run goes on trying and loses nothing."
             }
             Self::TimedOut => {
-                "The vendor or the network is slow; the daemon goes on trying. If it lasts, lower api.count or raise api.timeout."
+                "The vendor or the network is slow; run goes on trying. If it lasts, lower api.count or raise api.timeout."
             }
             Self::BrokeOff(_) => "The connection was cut in mid-answer; the daemon asks again and loses nothing.",
             Self::KeyRefused { code: Some("invalid_project"), .. } => {
@@ -236,23 +236,23 @@ impl ApiError {
             }
             Self::ServerFailed { code: Some("processing_error"), .. }
             | Self::ErrorInSuccess { code: Some("processing_error") } => {
-                "The vendor reports an unknown error of its own; the daemon goes on trying. If it lasts, ask the vendor's support."
+                "The vendor reports an unknown error of its own; run goes on trying. If it lasts, ask the vendor's support."
             }
             Self::ServerFailed { .. } | Self::ErrorInSuccess { .. } => {
-                "The fault is on the vendor's side; the daemon goes on trying. If it lasts, ask the vendor's support."
+                "The fault is on the vendor's side; run goes on trying. If it lasts, ask the vendor's support."
             }
             Self::Redirected { .. } => {
                 "The address has moved: set api.base_url to the new one after checking that it is the vendor's."
             }
             Self::TooLarge { .. } => "Lower api.count, or raise api.max_response_bytes if pages are really that large.",
             Self::NotAList { .. } => {
-                "Something else answered than the documented API, perhaps a proxy or a maintenance page: check api.base_url; the daemon goes on trying."
+                "Something else answered than the documented API, perhaps a proxy or a maintenance page: check api.base_url; run goes on trying."
             }
             Self::Encrypted => {
                 "The project has the \"secure data transmission\" option on, which this release cannot read: switch it off in the ARGOS dashboard."
             }
             Self::BudgetSpent => {
-                "Polling goes on at 00:00 UTC. Raise api.requests_per_day if the vendor allows more, or poll.interval to need less."
+                "Requests go on at 00:00 UTC. Raise api.requests_per_day if the vendor allows more, or poll.interval to need less."
             }
         }
     }

@@ -76,9 +76,11 @@ pub(super) async fn serve(
 /// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.
 async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &CancellationToken) -> Result<bool, AppError> {
     const PAUSE: Duration = Duration::from_secs(2);
+    /// A migration of a large database, or the wait for another process that migrates, is not a stuck loop.
+    const MIGRATION: Duration = Duration::from_secs(60 * 60);
     let mut told = false;
     loop {
-        heartbeats.iter().for_each(|heartbeat| heartbeat.expect_within(app.settings.database.connect_timeout + PAUSE));
+        heartbeats.iter().for_each(|heartbeat| heartbeat.expect_within(MIGRATION));
         // Connecting may take its whole time-out, and migrating waits for another process that migrates.
         let error = match stop.run_until_cancelled(app.prepare_database()).await {
             Some(Ok(())) => return Ok(true),

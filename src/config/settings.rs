@@ -29,7 +29,7 @@ pub struct Settings {
     pub database: Database,
     /// Which one of several running daemons does the work.
     pub lease: Lease,
-    /// Metrics, probes and the status page.
+    /// Metrics and probes.
     pub http: Http,
     /// The log.
     pub log: Log,
@@ -240,7 +240,7 @@ impl Lease {
     }
 }
 
-/// Metrics, probes and the status page.
+/// Metrics and probes.
 #[derive(Clone, Debug)]
 pub struct Http {
     /// Whether to serve them.

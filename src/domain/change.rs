@@ -26,6 +26,9 @@ fn members(before: &Value, after: &Value, prefix: &str, names: &mut BTreeSet<Str
         if old == new {
             continue;
         }
+        // A name that does not look like one may be somebody's data, used as a key.
+        let plain = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        let key = if plain { key.as_str() } else { "other" };
         let objects = old.or(new).is_some_and(Value::is_object) && new.or(old).is_some_and(Value::is_object);
         if prefix.is_empty() && objects {
             let count = names.len();
@@ -85,7 +88,7 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
         let pending_at = after.text(&["pending_at"]);
         let newly_pending = pending_at.is_some() && pending_at != before.and_then(|state| state.text(&["pending_at"]));
         let inferred = to != Some("pending") && from != Some("pending") && newly_pending;
-        let body = json!({"from": from, "to": to, "codes": codes(after), "reviewer": after.text(&["reviewer"])});
+        let body = json!({"from": from, "to": to, "codes": codes(after), "reviewer": reviewer(after)});
         drafts.push(Draft { inferred, ..Draft::new(EventType::KycResultChanged, "", body) });
     } else if let Some(before) = before {
         const DETAILS: &[&[&str]] = &[&["kyc", "commentCode"], &["kyc", "comment"], &["reviewer"]];
@@ -93,7 +96,7 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
         let fields: Vec<String> = DETAILS.iter().filter(differs).map(|path| path.join(".")).collect();
         if !fields.is_empty() {
             // Comments are free text and may name a person: only codes are told.
-            let side = |state: &State| json!({"codes": codes(state), "reviewer": state.text(&["reviewer"])});
+            let side = |state: &State| json!({"codes": codes(state), "reviewer": reviewer(state)});
             let body = json!({"from": side(before), "to": side(after), "result": to, "fields": fields});
             drafts.push(Draft::new(EventType::KycDetailChanged, "", body));
         }
@@ -161,6 +164,11 @@ fn bank_and_injection(before: Option<&State>, after: &State, drafts: &mut Vec<Dr
         let body = json!({"from": pick(from, NAMES), "to": pick(to, NAMES)});
         drafts.push(Draft::new(EventType::InjectionPerformed, "", body));
     }
+}
+
+/// Who decided, in the documented words. Another text may be a person's name.
+fn reviewer(state: &State) -> Option<&str> {
+    state.text(&["reviewer"]).map(|who| if ["system", "agent"].contains(&who) { who } else { "other" })
 }
 
 fn codes(state: &State) -> Value {

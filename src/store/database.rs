@@ -7,7 +7,7 @@ use std::str::FromStr;
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 
 use super::error::StoreError;
 use crate::config::Database;
@@ -37,9 +37,15 @@ pub fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
+    let statement_timeout = settings.statement_timeout;
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.connect_timeout)
+        .after_connect(move |connection, _| {
+            // Also what runs outside of the page transactions must not wait for somebody's lock without end.
+            let sql = format!("set statement_timeout = {}", statement_timeout.as_millis().max(1));
+            Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(sql)).await.map(drop) })
+        })
         .connect_lazy_with(options(url)?))
 }
 
@@ -55,7 +61,11 @@ pub async fn run_migrations(pool: &PgPool, directory: Option<&Path>) -> Result<(
         Some(directory) => ours(Migrator::new(directory).await.map_err(StoreError::migrating)?),
         None => migrator(),
     };
-    migrator.run(pool).await.map_err(StoreError::migrating)
+    let mut connection = pool.acquire().await.map_err(StoreError::doing("connecting"))?.detach();
+    // A migration takes as long as it takes, and so does the wait for another process that migrates.
+    connection.execute("set statement_timeout = 0").await.map_err(StoreError::doing("preparing to migrate"))?;
+    migrator.run(&mut connection).await.map_err(StoreError::migrating)?;
+    connection.close().await.map_err(StoreError::doing("ending the migration"))
 }
 
 /// Whether the schema is there, complete, and one that this binary may write.
@@ -129,7 +139,7 @@ pub async fn bound(
     lease: std::time::Duration,
 ) -> Result<(), StoreError> {
     let longest = lease.mul_f64(0.75);
-    let milliseconds = |duration: std::time::Duration| duration.min(longest).as_millis().to_string();
+    let milliseconds = |duration: std::time::Duration| duration.min(longest).as_millis().max(1).to_string();
     sqlx::query!(
         r#"select set_config('statement_timeout', $1, true) as "a!",
                   set_config('idle_in_transaction_session_timeout', $2, true) as "b!""#,

@@ -127,11 +127,9 @@ impl StoreError {
                         "The user lacks a right: run argos-sync migrate as the owner, or grant what docs/postgresql.md lists."
                     }
                     Some("25006") => "The server is read-only, perhaps a standby: point database.url at the primary.",
-                    Some("53100") => "The server's disk is full: make room; the daemon goes on where it stopped.",
+                    Some("53100") => "The server's disk is full: make room; reading goes on where it stopped.",
                     Some("3F000" | "42P01") => "The schema is missing: run argos-sync migrate.",
-                    _ => {
-                        "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log."
-                    }
+                    _ => "run tries again at the next poll, and nothing is lost. If it lasts, see the server's log.",
                 },
                 error if refuses_certificate(error) => {
                     "TLS failed: check sslmode and sslrootcert in database.url against the server's certificate."
@@ -140,9 +138,9 @@ impl StoreError {
                     "PostgreSQL cannot be reached: check that it runs, and the socket's directory and the file of sslrootcert, if database.url names them."
                 }
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
-                    "PostgreSQL cannot be reached: check that it runs and that database.url names it; the daemon goes on trying."
+                    "PostgreSQL cannot be reached: check that it runs and that database.url names it; run goes on trying."
                 }
-                _ => "The daemon tries again at the next poll and loses nothing. If it lasts, see the server's log.",
+                _ => "run tries again at the next poll, and nothing is lost. If it lasts, see the server's log.",
             },
             Self::LeaseLost { .. } => "Another replica took over; this one waits for its turn.",
             Self::Impossible { .. } => {

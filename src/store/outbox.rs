@@ -2,22 +2,29 @@
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use sqlx::types::Json;
+use sqlx::types::{Json, Uuid};
 
 use super::error::{StoreError, touched};
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::time;
 
-/// Appends events and returns the position of the last one. Must be the last write of the transaction: the counter's
+/// Appends the events that are not there yet (those that are leave the list) and returns the position of the last one. Must be the last write of the transaction: the counter's
 /// row stays locked until the commit, which makes position order commit order, and holds up every other project's commit.
 pub async fn append(
     connection: &mut PgConnection,
     project_id: &str,
-    events: &[Event],
+    events: &mut Vec<Event>,
     traceparent: &str,
     recorded_at: Timestamp,
 ) -> Result<i64, StoreError> {
+    // A submission whose rows an operator has deleted by hand is new again, with the ids of before: told is told.
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let told = sqlx::query_scalar!("select id from argos.outbox where id = any($1)", &ids)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::doing("looking for events that are told"))?;
+    events.retain(|event| !told.contains(&event.id));
     let count = events.len() as i64;
     let last = sqlx::query_scalar!(
         "update argos.outbox_counter set last_position = last_position + $1 returning last_position",

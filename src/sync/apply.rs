@@ -134,7 +134,7 @@ async fn apply_once(
     }
     // Last the outbox: its counter's row stays locked until the commit.
     if !events.is_empty() {
-        let position = outbox::append(&mut transaction, project_id, &events, scope.traceparent, at).await?;
+        let position = outbox::append(&mut transaction, project_id, &mut events, scope.traceparent, at).await?;
         counts.position = Some(position);
     }
     for event in &events {

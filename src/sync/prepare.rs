@@ -134,7 +134,12 @@ fn children(before: Option<&State>, after: &State) -> ChildrenChanged {
 }
 
 fn deltas(before: Option<&State>, after: &State, events: &[Event]) -> Vec<(&'static str, String, i64)> {
-    let result = |state: &State| state.kyc_result().unwrap_or("none").to_owned();
+    let result = |state: &State| match state.kyc_result() {
+        None => "none".to_owned(),
+        // A label, not a place for whatever the vendor sends.
+        Some(result) if result.len() > 64 => "other".to_owned(),
+        Some(result) => result.to_owned(),
+    };
     let flag = |state: &State| i64::from(state.red_flag());
     let raised = events.iter().filter(|event| event.kind == EventType::AmlRedFlagRaised).count();
     let mut deltas = vec![

@@ -14,6 +14,7 @@ mod demo;
 mod embedded;
 mod end_to_end;
 mod event_schemas;
+mod grants;
 mod layers;
 mod leaks;
 mod lease;

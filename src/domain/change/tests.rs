@@ -48,7 +48,9 @@ fn a_red_flag_goes_on_off_on() {
     assert_eq!(names(&news(Some(&on), &off)), ["aml.status_changed", "aml.red_flag_cleared", "submission.updated"]);
     let gone = state(json!({"kyc": {"result": "approved"}}));
     assert_eq!(names(&news(Some(&on), &gone)), ["submission.updated"], "missing is not cleared");
-    let unclear = state(json!({"kyc": {"result": "approved"}, "aml": {}}));
+    let empty = state(json!({"kyc": {"result": "approved"}, "aml": {}}));
+    assert_eq!(names(&news(Some(&on), &empty)), ["submission.updated"], "nor is an empty one");
+    let unclear = state(json!({"kyc": {"result": "approved"}, "aml": {"raw_data": {"hits": 1}}}));
     assert_eq!(names(&news(Some(&on), &unclear)), ["aml.status_changed", "submission.updated"]);
 }
 

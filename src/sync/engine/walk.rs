@@ -169,8 +169,8 @@ impl Engine {
 
     async fn apply(&self, pass: &Pass, answer: &Answer<Page>, walk: &Walk, end: End) -> Result<Counts, SyncError> {
         let settings = &self.parts.settings;
-        // Each page is a handful of statements, each within its own bound.
-        self.parts.heartbeat.expect_within(settings.database.statement_timeout * 4);
+        // A page is some twenty statements, each within its own bound, and more when it is written item by item.
+        self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
         let scope = Scope {
             page: prepare::Page {
                 project_id: &self.parts.project.id,

@@ -129,7 +129,7 @@ async fn p6_a_commit_that_is_late_takes_its_position_late() {
     // Another project's page has its positions and does not commit yet.
     let other = event::import_completed("other", 1, noon(), 0, &secret());
     let mut late = vendor.database.pool.begin().await.unwrap();
-    assert_eq!(outbox::append(&mut late, "other", &[other], "", noon()).await.unwrap(), 1);
+    assert_eq!(outbox::append(&mut late, "other", &mut vec![other], "", noon()).await.unwrap(), 1);
 
     let look = async {
         let waits = "select count(*) from pg_stat_activity

@@ -45,6 +45,11 @@ impl World {
         self.engine_of(0, "test").await
     }
 
+    /// An engine of another app, for its first project.
+    pub async fn engine_in(&self, app: &App, holder: &str) -> Engine {
+        app.engine(&app.settings.projects[0], holder, &Heartbeat::new(), &self.stop).await.unwrap()
+    }
+
     /// An engine for a project, as a holder of the lease.
     pub async fn engine_of(&self, project: usize, holder: &str) -> Engine {
         let project = &self.app.settings.projects[project];
