@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use secrecy::ExposeSecret;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
@@ -79,12 +79,19 @@ pub async fn compatible(connection: &mut PgConnection) -> Result<(), StoreError>
         return Err(StoreError::NotMigrated);
     }
     // Not checked at build time: the migrator makes this table, not a migration.
-    let last: Option<i64> = sqlx::query_scalar("select max(version) from argos._sqlx_migrations where success")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(StoreError::doing(doing))?;
-    if last < migrator().iter().map(|migration| migration.version).max() {
-        return Err(StoreError::NotMigrated);
+    let applied: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("select version, checksum from argos._sqlx_migrations where success")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(StoreError::doing(doing))?;
+    for ours in migrator().iter() {
+        match applied.iter().find(|(version, _)| *version == ours.version) {
+            None => return Err(StoreError::NotMigrated),
+            Some((version, checksum)) if *checksum != *ours.checksum => {
+                return Err(StoreError::migrating(MigrateError::VersionMismatch(*version)));
+            }
+            Some(_) => {}
+        }
     }
     let needed = sqlx::query_scalar!("select min_writer from argos.compatibility")
         .fetch_one(connection)

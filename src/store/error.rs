@@ -148,6 +148,9 @@ impl StoreError {
             }
             Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
             Self::NotMigrated => "Run argos-sync migrate, or set database.migrate = true.",
+            Self::Migrate(MigrateError::VersionMismatch(_)) => {
+                "The schema was made by another build of argos-sync: use that build, or a fresh database (for the demo: another --dir)."
+            }
             Self::Migrate(_) => {
                 "The tables were changed by another hand, or by a release that is not this one: see the cause."
             }
