@@ -20,32 +20,12 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::program::{self, Program, eventually};
+use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
 use crate::support::{Database, World, postgres, world};
 
-/// What a page writes.
-const PAGE_TABLES: &[&str] = &[
-    "submissions",
-    "attempts",
-    "aml_matches",
-    "bank_verifications",
-    "submission_views",
-    "submission_versions",
-    "outbox",
-    "outbox_counter",
-    "quarantine",
-    "counters",
-    "walks",
-    "created_days",
-    "projects",
-];
-
+/// All that a page writes.
 async fn written(database: &Database) -> Vec<String> {
-    let mut written = Vec::new();
-    for table in PAGE_TABLES {
-        let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
-        written.push(format!("{table}: {}", database.fingerprint(&query).await));
-    }
-    written
+    written_in(database, &[DATA_TABLES, PLACE_TABLES]).await
 }
 
 async fn small(initial: u64, changes: &[(&str, &str)]) -> World {

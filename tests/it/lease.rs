@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::World;
 use crate::support::program::{self, Program, eventually};
+use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
 
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
     let changes = [&[("api.count", "50")], changes].concat();
@@ -20,27 +21,7 @@ async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
 
 /// Everything that a former leader must not change.
 async fn everything(world: &World) -> Vec<String> {
-    let mut all = Vec::new();
-    for table in [
-        "submissions",
-        "attempts",
-        "aml_matches",
-        "bank_verifications",
-        "submission_views",
-        "submission_versions",
-        "outbox",
-        "outbox_counter",
-        "quarantine",
-        "counters",
-        "walks",
-        "created_days",
-        "projects",
-        "leases",
-    ] {
-        let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
-        all.push(format!("{table}: {}", world.database.fingerprint(&query).await));
-    }
-    all
+    written_in(&world.database, &[DATA_TABLES, PLACE_TABLES, &["leases"]]).await
 }
 
 fn is_lost(error: &SyncError) -> bool {

@@ -39,7 +39,7 @@ pub async fn submission(database: &Database, id: &str) -> Value {
 }
 
 /// Where "nothing is written" holds; the other tables are progress, budget, coverage and lease.
-const DATA_TABLES: &[&str] = &[
+pub const DATA_TABLES: &[&str] = &[
     "submissions",
     "attempts",
     "aml_matches",
@@ -52,10 +52,18 @@ const DATA_TABLES: &[&str] = &[
     "counters",
 ];
 
+/// What a page's transaction writes beside them, but for the lease.
+pub const PLACE_TABLES: &[&str] = &["walks", "created_days", "projects"];
+
 /// Every row of every data table, with the transaction that wrote it and its place on disk.
 pub async fn written(database: &Database) -> Vec<String> {
+    written_in(database, &[DATA_TABLES]).await
+}
+
+/// The same of these lists of tables.
+pub async fn written_in(database: &Database, lists: &[&[&str]]) -> Vec<String> {
     let mut written = Vec::new();
-    for table in DATA_TABLES {
+    for table in lists.iter().copied().flatten() {
         let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
         written.push(format!("{table}: {}", database.fingerprint(&query).await));
     }
