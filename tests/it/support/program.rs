@@ -11,32 +11,17 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::process::argos_sync;
+use super::world::keys;
 
 /// How long a test waits for what must happen; only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same ids in every run.
-pub const HASH_SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
 /// `argos-sync ARGS` for a simulator and a database: retries are quick, the rate is free, no log but warnings.
 pub fn command(args: &[&str], base_url: &str, database_url: &str, changes: &[(&str, &str)]) -> Command {
-    let mut settings = vec![
-        ("api.base_url", base_url),
-        ("api.key", "simulated-key"),
-        ("api.requests_per_second", "100000"),
-        ("api.requests_per_day", "100000000"),
-        ("api.backoff_initial", "1ms"),
-        ("api.backoff_max", "5ms"),
-        ("api.retry_after_max", "10ms"),
-        ("database.url", database_url),
-        ("database.hash_secret", HASH_SECRET),
-        ("http.listen", "127.0.0.1:0"),
-    ];
-    settings.retain(|(key, _)| !changes.iter().any(|(changed, _)| changed == key));
-    // An empty value takes a setting away.
-    settings.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
+    let settings = keys(base_url, database_url, changes);
     let mut command = argos_sync();
-    for (key, value) in settings {
+    // An empty value takes a setting away.
+    for (key, value) in settings.into_iter().filter(|(_, value)| !value.is_empty()) {
         command.env(format!("ARGOS_SYNC__{}", key.to_uppercase().replace('.', "__")), value);
     }
     command.args(args);

@@ -57,9 +57,12 @@ impl World {
     }
 }
 
-/// Settings for a simulator and a database: retries are quick, the rate is free.
-pub fn settings(base_url: &str, database_url: &str, changes: &[(&str, &str)]) -> Settings {
-    let mut flags = vec![
+/// The same ids in every run.
+const HASH_SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// What a test sets for a simulator and a database, and then changes: retries are quick, the rate is free.
+pub fn keys<'a>(base_url: &'a str, database_url: &'a str, changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut keys = vec![
         ("api.base_url", base_url),
         ("api.key", "simulated-key"),
         ("api.requests_per_second", "100000"),
@@ -68,12 +71,17 @@ pub fn settings(base_url: &str, database_url: &str, changes: &[(&str, &str)]) ->
         ("api.backoff_max", "5ms"),
         ("api.retry_after_max", "10ms"),
         ("database.url", database_url),
-        // The same ids in every run.
-        ("database.hash_secret", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+        ("database.hash_secret", HASH_SECRET),
         ("http.listen", "127.0.0.1:0"),
     ];
-    flags.retain(|(key, _)| !changes.iter().any(|(changed, _)| changed == key));
-    flags.extend(changes);
+    keys.retain(|(key, _)| !changes.iter().any(|(changed, _)| changed == key));
+    keys.extend(changes);
+    keys
+}
+
+/// The settings that [`keys`] make.
+pub fn settings(base_url: &str, database_url: &str, changes: &[(&str, &str)]) -> Settings {
+    let flags = keys(base_url, database_url, changes);
     let flags: Vec<(String, String)> = flags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
     config::load(None, &HashMap::new(), &flags).unwrap()
 }
