@@ -9,6 +9,7 @@ use crate::argos::query::Query;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::calendar::Filter;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::store::database;
@@ -45,7 +46,7 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
         };
         // One request, with its retries; the day's budget can bear it.
         client.pace.grant(u64::from(project.api.retries) + 1, Duration::from_secs(3600));
-        let days = plan::asked_days(plan::hot_days(app.clock.now(), app.settings.poll.lookback));
+        let days = Filter::UNKNOWN.asked(plan::hot_days(app.clock.now(), app.settings.poll.lookback));
         let query = Query { days: Some(days), count: Some(1), ..Query::default() };
         let answer = client.submissions(&query).await;
         tell(

@@ -6,6 +6,7 @@
 //! - an event type and when it is raised: [`change`], its name and payload: [`event`]
 //! - ids that are the same again after a crash: [`hash`]
 
+pub mod calendar;
 pub mod canonical;
 pub mod change;
 pub mod event;

@@ -31,6 +31,10 @@ pub struct Stored {
     pub version_id: Hash,
     /// When it was first seen.
     pub first_seen_at: Timestamp,
+    /// The request that first showed it; see [`Write::first_request`].
+    pub first_request: i64,
+    /// When it was confirmed to be gone.
+    pub gone_at: Option<Timestamp>,
     /// Its created-day; kept once it is set.
     pub created_day: NaiveDate,
     /// The stored item.
@@ -47,6 +51,10 @@ pub struct Write<'a> {
     pub version_id: Hash,
     /// When the submission was first seen.
     pub first_seen_at: Timestamp,
+    /// The request that first showed it, counted over lease epochs.
+    pub first_request: i64,
+    /// When it was confirmed to be gone; `None`: the vendor has it.
+    pub gone_at: Option<Timestamp>,
     /// When this version was observed.
     pub observed_at: Timestamp,
     /// Its created-day.
@@ -106,7 +114,8 @@ pub async fn stored(
     ids: &[String],
 ) -> Result<HashMap<String, Stored>, StoreError> {
     let rows = sqlx::query!(
-        r#"select submission_id, version, version_id, first_seen_at, created_day, item as "item: Json<Value>"
+        r#"select submission_id, version, version_id, first_seen_at, first_request, gone_at, created_day,
+                  item as "item: Json<Value>"
              from argos.submissions
             where project_id = $1 and submission_id = any($2)"#,
         project_id,
@@ -127,6 +136,8 @@ pub async fn stored(
                 version: row.version,
                 version_id: version_id.map_err(impossible)?,
                 first_seen_at: row.first_seen_at,
+                first_request: row.first_request,
+                gone_at: row.gone_at,
                 created_day: row.created_day,
                 item: row.item.0,
             };
@@ -162,7 +173,7 @@ pub async fn write(
                  privacy_shield, curp_number, data_version, additional_list, id_liveness_screen_play,
                  id_liveness_paper_printed, id_liveness_replace_portraits, injection_type, injection_time, token_id,
                  duplicated_information, custom_duplicated_information, recognition_score, argos_score, image,
-                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id)
+                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id, first_request, gone_at)
               = row(excluded.*)
           where s.version = excluded.version - 1",
         Json(rows) as _
@@ -280,6 +291,8 @@ fn row(project_id: &str, write: &Write<'_>, drift: &mut Drift) -> Value {
     set("version", json!(write.version));
     set("version_id", bytea(&write.version_id));
     set("first_seen_at", json!(time::format(write.first_seen_at)));
+    set("first_request", json!(write.first_request));
+    set("gone_at", json!(write.gone_at.map(time::format)));
     set("changed_at", json!(time::format(write.observed_at)));
     set("observed_at", json!(time::format(write.observed_at)));
     set("created_day", json!(write.created_day));

@@ -40,8 +40,8 @@ pub struct Scope<'a> {
     pub asked: Option<(NaiveDate, NaiveDate)>,
     /// The project as it was when the pass began.
     pub project: &'a progress::Project,
-    /// The walk's place after this page.
-    pub walk: &'a Walk,
+    /// The walk's place after this page; `None`: a submission read by id.
+    pub walk: Option<&'a Walk>,
     /// Whether this page is the walk's last, and what that means.
     pub end: End,
     /// W3C trace context of the pass.
@@ -118,16 +118,12 @@ async fn apply_once(
     keep(&mut transaction, scope, &bad, &mut counts).await?;
 
     let at = scope.page.observed_at;
-    progress::save_walk(
-        &mut transaction,
-        project_id,
-        scope.page.lane,
-        scope.walk,
-        (scope.end != End::More).then_some(at),
-    )
-    .await?;
-    if scope.end != End::More {
-        progress::cover(&mut transaction, project_id, scope.walk).await?;
+    if let Some(walk) = scope.walk {
+        let completed_at = (scope.end != End::More).then_some(at);
+        progress::save_walk(&mut transaction, project_id, scope.page.lane, walk, completed_at).await?;
+        if scope.end != End::More {
+            progress::cover(&mut transaction, project_id, walk).await?;
+        }
     }
     if scope.end == End::Imported && progress::complete_import(&mut transaction, project_id, at).await? {
         events.push(import_completed(&mut transaction, scope).await?);
@@ -261,6 +257,8 @@ async fn write(
             version: version.number,
             version_id: version.id,
             first_seen_at: version.first_seen_at,
+            first_request: version.first_request,
+            gone_at: None,
             observed_at: scope.page.observed_at,
             created_day: version.created_day,
             body_hash: version.body_hash,

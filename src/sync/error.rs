@@ -26,6 +26,9 @@ pub enum SyncError {
         /// How that shows.
         what: &'static str,
     },
+    /// It was asked to stop.
+    #[error("asked to stop")]
+    Stopped,
     /// A complete walk showed nothing where something is known.
     #[error("the vendor shows no submission at all for days that have some")]
     SuspiciouslyEmpty,
@@ -43,6 +46,7 @@ impl SyncError {
             Self::EndlessList { .. } => {
                 "The walk starts over and nothing is marked as covered; if it lasts, show the vendor's support the last nextpageKey."
             }
+            Self::Stopped => "Run it again to go on.",
             Self::SuspiciouslyEmpty => {
                 "Nothing is deleted and nothing marked as covered: check that the key belongs to this project and that api.dialect fits."
             }
@@ -57,6 +61,7 @@ impl SyncError {
             Self::Store(_) => "database",
             Self::NotLeader { .. } => "not_leader",
             Self::EndlessList { .. } => "endless_list",
+            Self::Stopped => "stopped",
             Self::SuspiciouslyEmpty => "suspiciously_empty",
         }
     }

@@ -1,24 +1,113 @@
 //! What to read next, and when. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{Days, NaiveDate, TimeDelta};
 
 use crate::clock::Timestamp;
+use crate::config::Poll;
+use crate::domain::calendar::{Calendar, DayRange, Filter};
+use crate::domain::lane::Lane;
 use crate::store::progress::Walk;
 
+/// Something to read: one walk, one round, or one submission. It is done a request at a time, and what is due next is
+/// asked again after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// For which lane.
+    pub lane: Lane,
+    /// What to read.
+    pub target: Target,
+}
+
+/// What an errand reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The submissions created on these days, page by page; `None`: all, without dates.
+    Days(Option<DayRange>),
+    /// The open submissions of a day, one by one.
+    OpenIds(NaiveDate),
+    /// The next submission in the lane's queue (refresh, confirm, canary).
+    Queue,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// One request of this errand, now. If the lane has a walk in progress, it is that one's errand.
+    Do(Errand),
+    /// Nothing before this moment.
+    Wait(Timestamp),
+}
+
+/// Everything that decides what is due.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// The created-days.
+    pub calendar: &'a Calendar,
+    /// How often to look.
+    pub poll: &'a Poll,
+    /// What dates filter by.
+    pub filter: Filter,
+    /// Submissions that a page really holds; at least 1.
+    pub page: u64,
+    /// The requests there are.
+    pub budget: Budget,
+    /// The import that is still due, if any: its days (`None`: everything, without dates).
+    pub import: Option<Option<DayRange>>,
+    /// What each lane did; a lane that did nothing yet has no entry.
+    pub lanes: &'a BTreeMap<Lane, Progress>,
+    /// Submissions waiting in `id_reads`.
+    pub refresh: u64,
+    /// When the next suspected erasure is to be confirmed.
+    pub confirm_at: Option<Timestamp>,
+    /// When the next submission is to be drawn at random and compared.
+    pub canary_at: Option<Timestamp>,
+}
+
+/// Requests of the UTC day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// In a whole day.
+    pub per_day: u64,
+    /// Left of today.
+    pub left: u64,
+    /// Time left of today.
+    pub until_midnight: Duration,
+}
+
+/// What a lane did last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The walk or round in progress.
+    pub running: Option<Running>,
+    /// When its last walk or round began, in progress or not.
+    pub begun_at: Option<Timestamp>,
+    /// When its last request was sent.
+    pub asked_at: Option<Timestamp>,
+    /// Requests of other lanes since.
+    pub passed_over: u64,
+}
+
+/// A walk or round in progress.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Running {
+    /// What it reads.
+    pub errand: Errand,
+    /// When its first request was sent.
+    pub started_at: Timestamp,
+    /// Pages or submissions read.
+    pub requests: u64,
+}
+
 /// The days that the hot lane covers: today (UTC) and the look-back before it.
-pub fn hot_days(now: Timestamp, lookback: Duration) -> (NaiveDate, NaiveDate) {
+pub fn hot_days(now: Timestamp, lookback: Duration) -> DayRange {
     let today = now.date_naive();
     let days = lookback.as_secs().div_ceil(24 * 60 * 60);
     (today.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN), today)
-}
-
-/// The days to ask for: one more on each side, because the vendor's time zone is not documented and lists may sort an
-/// edge differently than we do.
-pub fn asked_days(days: (NaiveDate, NaiveDate)) -> (NaiveDate, NaiveDate) {
-    let slack = Days::new(1);
-    (days.0.checked_sub_days(slack).unwrap_or(days.0), days.1.checked_add_days(slack).unwrap_or(days.1))
 }
 
 /// Whether an interrupted walk may go on at its cursor: it walks the same days (`to_now`: it begins at the same day, and
@@ -57,7 +146,7 @@ mod tests {
         let days = hot_days(now, Duration::from_secs(3 * 86_400));
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         assert_eq!(days, (day("2026-02-26"), day("2026-03-01")));
-        assert_eq!(asked_days(days), (day("2026-02-25"), day("2026-03-02")));
+        assert_eq!(Filter::UNKNOWN.asked(days), (day("2026-02-25"), day("2026-03-02")));
     }
 
     proptest! {

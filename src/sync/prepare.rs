@@ -24,6 +24,8 @@ pub struct Page<'a> {
     pub view: View,
     /// By which lane.
     pub lane: Lane,
+    /// The request's number, counted over lease epochs.
+    pub request: i64,
     /// When the answer was complete.
     pub observed_at: Timestamp,
     /// The day of an item that does not tell its own: the first day of the window.
@@ -47,6 +49,8 @@ pub struct Version {
     pub id: Hash,
     /// When the submission was first seen.
     pub first_seen_at: Timestamp,
+    /// The request that first showed it.
+    pub first_request: i64,
     /// Its created-day.
     pub created_day: NaiveDate,
     /// Hash of the raw item, unless it must be looked at again next time.
@@ -109,6 +113,7 @@ pub fn version(
         number,
         id,
         first_seen_at: stored.map_or(page.observed_at, |stored| stored.first_seen_at),
+        first_request: stored.map_or(page.request, |stored| stored.first_request),
         created_day,
         body_hash,
         changed: before.as_ref().map(|before| change::changed_fields(before, state)).unwrap_or_default(),

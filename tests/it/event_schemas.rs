@@ -38,7 +38,7 @@ fn there_is_one_strict_schema_per_event_type() {
         }
         if *kind != "project.import_completed" {
             assert_eq!(properties["lane"]["enum"], json!(Lane::ALL.map(Lane::as_str)), "{kind}");
-            assert_eq!(properties["view"]["enum"], json!([View::List.as_str(), View::Id.as_str()]), "{kind}");
+            assert_eq!(properties["view"]["enum"], json!(View::ALL.map(View::as_str)), "{kind}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::{Cursor, Query};
+use crate::domain::calendar::Filter;
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
@@ -67,7 +68,7 @@ impl Engine {
                 (None, true) => End::Imported,
                 (None, false) => End::Covered,
             };
-            let counts = self.apply(&pass, &answer, &walk, end).await?;
+            let counts = self.apply(&pass, &answer, View::List, Some(&walk), end).await?;
             counts.publish(&self.parts.metrics, errand.lane);
             report.counts.add(counts);
             report.pages += 1;
@@ -81,6 +82,27 @@ impl Engine {
             }
         }
         Ok(report)
+    }
+
+    /// Reads one submission by id and applies what the answer shows; an answer without it changes nothing. Returns
+    /// whether the vendor showed it, and the counts.
+    pub async fn read_by_id(&mut self, lane: Lane, submission_id: &str) -> Result<(bool, Counts), SyncError> {
+        let errand = Errand { lane, days: None, max_age: TimeDelta::zero(), whole_project: false };
+        let (pass, _) = self.begin(errand).await?;
+        let select = Some(("submission_id", submission_id.to_owned()));
+        let query = Query { select, ..Query::default() };
+        let stop = self.parts.stop.clone();
+        let answer = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(SyncError::Stopped),
+            lost = keep(self.parts.pool.clone(), pass.lease.clone()) => return Err(lost.into()),
+            answer = self.fetch(&query) => answer?,
+        };
+        self.request_no += 1;
+        let shown = answer.content.items().any(|item| item.submission_id == Some(submission_id));
+        let counts = self.apply(&pass, &answer, View::Id, None, End::More).await?;
+        counts.publish(&self.parts.metrics, lane);
+        Ok((shown, counts))
     }
 
     /// Takes the lease, and finds where an interrupted walk goes on.
@@ -103,7 +125,7 @@ impl Engine {
         // An interrupted walk keeps the days that it began with.
         let days = place.as_ref().map_or(errand.days, |walk| walk.days);
         let errand = Errand { days, ..errand };
-        let asked = days.map(plan::asked_days);
+        let asked = days.map(|days| Filter::UNKNOWN.asked(days));
         let traceparent = format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0);
         Ok((Pass { errand, lease, project, asked, traceparent, cursors: HashSet::new() }, place))
     }
@@ -167,7 +189,14 @@ impl Engine {
         Ok(())
     }
 
-    async fn apply(&self, pass: &Pass, answer: &Answer<Page>, walk: &Walk, end: End) -> Result<Counts, SyncError> {
+    async fn apply(
+        &self,
+        pass: &Pass,
+        answer: &Answer<Page>,
+        view: View,
+        walk: Option<&Walk>,
+        end: End,
+    ) -> Result<Counts, SyncError> {
         let settings = &self.parts.settings;
         // A page is some twenty statements, each within its own bound, and more when it is written item by item.
         self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
@@ -175,8 +204,9 @@ impl Engine {
             page: prepare::Page {
                 project_id: &self.parts.project.id,
                 key: &self.parts.key,
-                view: View::List,
+                view,
                 lane: pass.errand.lane,
+                request: (pass.lease.epoch << 32) + self.request_no,
                 observed_at: answer.received_at,
                 fallback_day: pass.asked.map_or(pass.project.import_started_at.date_naive(), |days| days.0),
                 import_started_at: pass.project.import_started_at,
