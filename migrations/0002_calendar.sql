@@ -4,8 +4,10 @@
 -- Projects
 
 alter table argos.projects
-    -- The import's first day ('-infinity': the beginning); null: not begun. Moving it back begins another import.
+    -- The import's first day (0001-01-01: everything, without dates) and its last (null: up to now). Wanting an earlier
+    -- first day later begins another import, of the days in between.
     add column import_from date,
+    add column import_to   date,
     -- Submissions per page, measured on the last walk of several pages: the vendor may give less than it is asked for.
     add column page_items double precision,
     -- What is asked for per page while it is less than api.count, because larger pages failed.
@@ -43,12 +45,10 @@ create index submissions_created_day on argos.submissions (project_id, created_d
 alter table argos.walks
     -- Its first request; see argos.submissions.first_request.
     add column first_request bigint not null default 0,
-    -- Per created-day, count and sum of hashes of the ids it showed: day (4 bytes), count (4), sum (8), big endian.
+    -- Per created-day, how many ids it showed and the exclusive or of their hashes; see domain::seen.
     add column seen          bytea  not null default '',
     -- A round over the open submissions of its day, by id: cursor_id is the last one asked for.
-    add column by_id         boolean not null default false,
-    -- list, or aml for pages of request_type=aml.
-    add column view          text not null default 'list';
+    add column by_id         boolean not null default false;
 
 -- The ids that a walk of the lane verify has seen.
 create table argos.walk_ids (

@@ -84,6 +84,12 @@ impl Pace {
         true
     }
 
+    /// Permits that are left and still good.
+    pub fn left(&self) -> u64 {
+        let permits = self.permits.lock().expect("no code panics while it holds the permits");
+        if Instant::now() < permits.1 { permits.0 } else { 0 }
+    }
+
     /// Gives up the permits that are left, and says how many of them were still good.
     pub fn drain(&self) -> u64 {
         let mut permits = self.permits.lock().expect("no code panics while it holds the permits");

@@ -94,3 +94,6 @@ impl Filter {
         )
     }
 }
+
+/// Where a walk begins that is to miss nothing: no submission is older.
+pub const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a valid date");

@@ -13,5 +13,6 @@ pub mod event;
 pub mod field;
 pub mod hash;
 pub mod lane;
+pub mod seen;
 pub mod submission;
 pub mod time;

@@ -4,6 +4,7 @@
 //! Names are written with their schema, because a server's search_path is not ours to trust.
 
 pub mod budget;
+pub mod calendar;
 pub mod database;
 pub mod error;
 pub mod history;

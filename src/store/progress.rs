@@ -1,4 +1,4 @@
-//! Where the sync stands: projects, walks, and which created-days are completely read.
+//! Where the sync stands: projects, their imports, and walks in progress.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,10 @@ use sqlx::PgConnection;
 
 use super::error::{StoreError, touched};
 use crate::clock::Timestamp;
+use crate::domain::calendar::DayRange;
 use crate::domain::hash::Hash;
 use crate::domain::lane::Lane;
+use crate::domain::seen::Seen;
 
 /// A project's row.
 #[derive(Clone, Debug)]
@@ -21,7 +23,16 @@ pub struct Project {
     pub import_completed_at: Option<Timestamp>,
     /// Start of the last complete walk without dates.
     pub fully_walked_at: Option<Timestamp>,
+    /// First and last day of the import, [`BEGINNING`] for an import of everything; no last day: up to now.
+    pub import: Option<(NaiveDate, Option<NaiveDate>)>,
+    /// Submissions per page, as measured.
+    pub page_items: Option<f64>,
+    /// What is asked for per page while that is less than `api.count`.
+    pub page_count: Option<u32>,
 }
+
+/// Stands for "from the beginning" where a first day is stored.
+pub const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a valid date");
 
 /// Creates the project's rows at first sight and keeps its display name.
 pub async fn enrol(
@@ -50,15 +61,67 @@ pub async fn enrol(
 
 /// Reads a project's row. Under the lease, so that nobody changes it meanwhile.
 pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
-    sqlx::query_as!(
-        Project,
-        "select import_started_at, import_number, import_completed_at, fully_walked_at
+    let row = sqlx::query!(
+        "select import_started_at, import_number, import_completed_at, fully_walked_at, import_from, import_to,
+                page_items, page_count
            from argos.projects where project_id = $1",
         project_id
     )
     .fetch_one(connection)
     .await
-    .map_err(StoreError::doing("reading the project"))
+    .map_err(StoreError::doing("reading the project"))?;
+    Ok(Project {
+        import_started_at: row.import_started_at,
+        import_number: row.import_number,
+        import_completed_at: row.import_completed_at,
+        fully_walked_at: row.fully_walked_at,
+        import: row.import_from.map(|from| (from, row.import_to)),
+        page_items: row.page_items,
+        page_count: row.page_count.and_then(|count| u32::try_from(count).ok()),
+    })
+}
+
+/// Notes from which day on everything is wanted. The first time that begins the import; an earlier day than before
+/// begins another one, of the days in between (of all, if the one before was not completed).
+pub async fn want_from(connection: &mut PgConnection, project_id: &str, from: NaiveDate) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update argos.projects
+            set import_to = case when import_from is null or import_completed_at is null then null
+                                 -- From the beginning means without dates: there is no last day to such a list.
+                                 when $2 = $3 then null
+                                 else import_from - 1 end,
+                import_number = import_number + case when import_completed_at is null then 0 else 1 end,
+                import_completed_at = null,
+                import_from = $2
+          where project_id = $1 and (import_from is null or $2 < import_from)",
+        project_id,
+        from,
+        BEGINNING
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("noting the import's first day"))?;
+    Ok(())
+}
+
+/// Keeps what was learned about pages.
+pub async fn keep_page(
+    connection: &mut PgConnection,
+    project_id: &str,
+    items: Option<f64>,
+    count: Option<u32>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update argos.projects set page_items = $2, page_count = $3
+          where project_id = $1 and (page_items, page_count) is distinct from ($2, $3)",
+        project_id,
+        items,
+        count.and_then(|count| i32::try_from(count).ok())
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("keeping the page size"))?;
+    Ok(())
 }
 
 /// Notes that the first complete read ended; false if it had ended before.
@@ -84,7 +147,11 @@ pub struct Walk {
     /// Keyed hash of server, key and dialect: the list that the cursor belongs to.
     pub source: Hash,
     /// First and last day that it will cover; `None`: all days.
-    pub days: Option<(NaiveDate, NaiveDate)>,
+    pub days: Option<DayRange>,
+    /// Whether it is a round over the open submissions of its day, by id.
+    pub by_id: bool,
+    /// Number of its first request, counted over lease epochs: what was stored before, it must show.
+    pub first_request: i64,
     /// Send time of its first request.
     pub started_at: Timestamp,
     /// The vendor's key for the next page; `None` before the first.
@@ -93,28 +160,38 @@ pub struct Walk {
     pub pages: i64,
     /// Items in them.
     pub items: i64,
+    /// What it has shown.
+    pub seen: Seen,
 }
 
-/// Reads a lane's walk, if one is in progress.
-pub async fn walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -> Result<Option<Walk>, StoreError> {
-    let row = sqlx::query!(
-        "select source, from_day, to_day, started_at, cursor_id, cursor_date, pages, items
-           from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
-        project_id,
-        lane.as_str()
+/// Reads the walks in progress.
+pub async fn walks(connection: &mut PgConnection, project_id: &str) -> Result<Vec<(Lane, Walk)>, StoreError> {
+    let rows = sqlx::query!(
+        "select lane, source, from_day, to_day, by_id, first_request, started_at, cursor_id, cursor_date, pages, items,
+                seen
+           from argos.walks where project_id = $1 and completed_at is null",
+        project_id
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await
-    .map_err(StoreError::doing("reading a walk"))?;
-    // A source that is no hash equals none, so such a walk is not gone on with.
-    Ok(row.map(|row| Walk {
-        source: row.source.try_into().unwrap_or_default(),
-        days: row.from_day.zip(row.to_day),
-        started_at: row.started_at,
-        cursor: row.cursor_id.zip(row.cursor_date),
-        pages: row.pages,
-        items: row.items,
-    }))
+    .map_err(StoreError::doing("reading walks"))?;
+    // A lane of a later release, or a digest that is none, is a walk that begins anew.
+    let walk = rows.into_iter().filter_map(|row| {
+        let walk = Walk {
+            // A source that is no hash equals none, so such a walk is not gone on with.
+            source: row.source.try_into().unwrap_or_default(),
+            days: row.from_day.zip(row.to_day),
+            by_id: row.by_id,
+            first_request: row.first_request,
+            started_at: row.started_at,
+            cursor: row.cursor_id.map(|id| (id, row.cursor_date.unwrap_or_default())),
+            pages: row.pages,
+            items: row.items,
+            seen: Seen::from_bytes(&row.seen)?,
+        };
+        Some((Lane::parse(&row.lane)?, walk))
+    });
+    Ok(walk.collect())
 }
 
 /// When each lane last came to the end of a walk.
@@ -143,13 +220,14 @@ pub async fn save_walk(
 ) -> Result<(), StoreError> {
     let done = sqlx::query!(
         "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items,
-                                  completed_at, source)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                  completed_at, source, by_id, first_request, seen)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
              on conflict (project_id, lane) do update
             set from_day = excluded.from_day, to_day = excluded.to_day, started_at = excluded.started_at,
                 cursor_id = excluded.cursor_id, cursor_date = excluded.cursor_date,
                 pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at,
-                source = excluded.source",
+                source = excluded.source, by_id = excluded.by_id, first_request = excluded.first_request,
+                seen = excluded.seen",
         project_id,
         lane.as_str(),
         walk.days.map(|days| days.0),
@@ -160,7 +238,11 @@ pub async fn save_walk(
         walk.pages,
         walk.items,
         completed_at,
-        &walk.source[..]
+        &walk.source[..],
+        walk.by_id,
+        walk.first_request,
+        // Of no use once the walk is complete.
+        completed_at.map_or_else(|| walk.seen.to_bytes(), |_| Vec::new())
     )
     .execute(connection)
     .await
@@ -178,38 +260,6 @@ pub async fn drop_walk(connection: &mut PgConnection, project_id: &str, lane: La
     .execute(connection)
     .await
     .map_err(StoreError::doing("forgetting a walk"))?;
-    Ok(())
-}
-
-/// Notes what a complete walk covers, as of its first request. Coverage only moves forward.
-pub async fn cover(connection: &mut PgConnection, project_id: &str, walk: &Walk) -> Result<(), StoreError> {
-    let doing = "noting covered days";
-    match walk.days {
-        Some((first, last)) => {
-            sqlx::query!(
-                "insert into argos.created_days as d (project_id, day, covered_at)
-                 select $1, day::date, $4 from generate_series($2::date, $3::date, interval '1 day') day
-                     on conflict (project_id, day) do update
-                    set covered_at = greatest(d.covered_at, excluded.covered_at)",
-                project_id,
-                first,
-                last,
-                walk.started_at
-            )
-            .execute(connection)
-            .await
-        }
-        None => {
-            sqlx::query!(
-                "update argos.projects set fully_walked_at = greatest(fully_walked_at, $2) where project_id = $1",
-                project_id,
-                walk.started_at
-            )
-            .execute(connection)
-            .await
-        }
-    }
-    .map_err(StoreError::doing(doing))?;
     Ok(())
 }
 

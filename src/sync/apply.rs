@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use sqlx::{Acquire, PgConnection, PgPool};
 
+use super::coverage;
 use super::prepare::{self, Version};
 use super::report::Counts;
 use crate::argos::decode::{Refusal, decode};
@@ -22,7 +23,7 @@ use crate::store::lease::{self, Lease};
 use crate::store::mirror::{self, Write};
 use crate::store::progress::{self, Walk};
 use crate::store::quarantine::{self, Quarantined};
-use crate::store::{database, outbox};
+use crate::store::{calendar, database, outbox};
 
 /// What a page is applied with.
 pub struct Scope<'a> {
@@ -36,6 +37,8 @@ pub struct Scope<'a> {
     pub limits: &'a Limits,
     /// How long the quarantine keeps an item.
     pub retention: Duration,
+    /// Whether a complete walk covers its days: their dates filter by created_at, or it has none.
+    pub covers: bool,
     /// Days that were asked for; an item outside of them is counted.
     pub asked: Option<(NaiveDate, NaiveDate)>,
     /// The project as it was when the pass began.
@@ -48,6 +51,8 @@ pub struct Scope<'a> {
     pub traceparent: &'a str,
     /// Upper bound of a statement.
     pub statement_timeout: Duration,
+    /// Whether to take everything back at the end: what would change is only counted.
+    pub dry_run: bool,
 }
 
 /// What is due at the end of a page.
@@ -63,7 +68,13 @@ pub enum End {
 
 /// Applies a page. If PostgreSQL refuses a value, the page is applied again item by item, and what is refused goes to
 /// the quarantine: one bad item stops nothing.
-pub async fn apply(pool: &PgPool, page: &envelope::Page, scope: &Scope<'_>) -> Result<Counts, StoreError> {
+///
+/// Returns what became of the items, and the walk's place as it was saved.
+pub async fn apply(
+    pool: &PgPool,
+    page: &envelope::Page,
+    scope: &Scope<'_>,
+) -> Result<(Counts, Option<Walk>), StoreError> {
     match apply_once(pool, page, scope, false).await {
         Err(error) if error.refuses_data() => apply_once(pool, page, scope, true).await,
         result => result,
@@ -75,7 +86,7 @@ async fn apply_once(
     page: &envelope::Page,
     scope: &Scope<'_>,
     one_by_one: bool,
-) -> Result<Counts, StoreError> {
+) -> Result<(Counts, Option<Walk>), StoreError> {
     let project_id = scope.page.project_id;
     let mut counts = Counts { items: page.len() as u64, ..Counts::default() };
     if page.replaced {
@@ -118,13 +129,10 @@ async fn apply_once(
     keep(&mut transaction, scope, &bad, &mut counts).await?;
 
     let at = scope.page.observed_at;
-    if let Some(walk) = scope.walk {
-        let completed_at = (scope.end != End::More).then_some(at);
-        progress::save_walk(&mut transaction, project_id, scope.page.lane, walk, completed_at).await?;
-        if scope.end != End::More {
-            progress::cover(&mut transaction, project_id, walk).await?;
-        }
-    }
+    let walk = match scope.walk {
+        Some(walk) => Some(coverage::advance(&mut transaction, page, scope, walk.clone(), &mut counts).await?),
+        None => None,
+    };
     if scope.end == End::Imported && progress::complete_import(&mut transaction, project_id, at).await? {
         events.push(import_completed(&mut transaction, scope).await?);
     }
@@ -136,9 +144,13 @@ async fn apply_once(
     for event in &events {
         *counts.events.entry(event.kind).or_default() += 1;
     }
+    if scope.dry_run {
+        transaction.rollback().await.map_err(StoreError::doing("taking back what was only tried"))?;
+        return Ok((counts, walk));
+    }
     // The only point where the world changes.
     transaction.commit().await.map_err(StoreError::doing("committing a page"))?;
-    Ok(counts)
+    Ok((counts, walk))
 }
 
 type Candidate<'p> = (RawItem<'p>, &'p str, Hash);
@@ -278,6 +290,8 @@ async fn write(
         *deltas.entry((name, label.clone())).or_default() += by;
     }
     mirror::count(connection, project_id, &deltas).await?;
+    let tally: Vec<_> = versions.iter().flat_map(|version| version.tally.iter().copied()).collect();
+    calendar::tally(connection, project_id, &tally).await?;
     counts.drift = odd;
     for version in versions {
         *(if version.number == 1 { &mut counts.new } else { &mut counts.changed }) += 1;

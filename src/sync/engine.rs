@@ -1,23 +1,27 @@
-//! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
-//! and the permits.
+//! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
+//! `single` one submission, `upkeep` keeps the lease and the permits.
 
+mod single;
 mod upkeep;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::NaiveDate;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use self::walk::Errand;
+use self::upkeep::Picture;
+use self::walk::Walking;
 use super::error::SyncError;
-use super::plan;
+use super::plan::{self, Errand, Next, Progress, Target};
 use super::report::PassReport;
 use crate::argos::client::Client;
 use crate::chain::chain;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Settings};
+use crate::domain::calendar::DayRange;
 use crate::domain::hash::HashKey;
 use crate::domain::lane::Lane;
 use crate::heartbeat::Heartbeat;
@@ -25,10 +29,6 @@ use crate::metrics::ProjectMetrics;
 use crate::store::budget::Block;
 use crate::store::error::StoreError;
 use crate::store::lease::Lease;
-
-/// How long an interrupted walk may wait and still go on at its cursor.
-const HOT_WALK_AGE: TimeDelta = TimeDelta::minutes(10);
-const ONCE_WALK_AGE: TimeDelta = TimeDelta::days(7);
 
 /// What an engine is made of.
 pub struct Parts {
@@ -62,13 +62,42 @@ pub struct Engine {
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
     count: u32,
+    /// Whether to take back every write: see [`Engine::only_try`].
+    dry_run: bool,
+    /// What is known of the project; `None`: to be read (again).
+    picture: Option<Picture>,
+    /// Walks in progress, one per lane.
+    walking: BTreeMap<Lane, Walking>,
+    /// What each lane did last.
+    lanes: BTreeMap<Lane, Progress>,
+}
+
+/// What a turn did.
+#[derive(Debug)]
+pub enum Turn {
+    /// One request; its walk goes on.
+    Went,
+    /// One request, the last of its walk or round.
+    Ended(PassReport),
+    /// Nothing: nothing is due before this moment.
+    Rest(Timestamp),
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
         let count = parts.project.api.count;
-        Self { parts, lease: None, request_no: 0, block: None, count }
+        Self {
+            parts,
+            lease: None,
+            request_no: 0,
+            block: None,
+            count,
+            dry_run: false,
+            picture: None,
+            walking: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+        }
     }
 
     /// What the engine is made of.
@@ -76,25 +105,86 @@ impl Engine {
         &self.parts
     }
 
-    /// The hot lane's pass: the last days, whole.
+    /// From now on every page is applied and taken back again: reports tell what would change.
+    pub fn only_try(&mut self) {
+        self.dry_run = true;
+    }
+
+    /// Does what is due: at most one request. After an error the next turn reads its place from the database again,
+    /// whatever was committed.
+    pub async fn turn(&mut self) -> Result<Turn, SyncError> {
+        self.look().await?;
+        match plan::next(&self.situation()) {
+            Next::Wait(until) => Ok(Turn::Rest(until)),
+            Next::Do(errand) => {
+                let ended = self.step(errand).await?;
+                Ok(ended.map_or(Turn::Went, Turn::Ended))
+            }
+        }
+    }
+
+    /// The hot lane's walk to its end: the last days.
     pub async fn hot(&mut self) -> Result<PassReport, SyncError> {
         let days = plan::hot_days(self.parts.clock.now(), self.parts.settings.poll.lookback);
-        self.pass(Errand { lane: Lane::Hot, days: Some(days), max_age: HOT_WALK_AGE, whole_project: false }).await
+        self.to_end(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) }).await
     }
 
     /// One walk from `poll.since`, or without dates, to now.
     pub async fn once(&mut self) -> Result<PassReport, SyncError> {
-        let today = self.parts.clock.now().date_naive();
-        let days = self.parts.settings.poll.since.map(|since| (since.min(today), today));
-        self.pass(Errand { lane: Lane::Once, days, max_age: ONCE_WALK_AGE, whole_project: true }).await
+        let days = self.wanted_days();
+        self.to_end(Errand { lane: Lane::Once, target: Target::Days(days) }).await
     }
 
-    /// Reads the errand's days to their end, from where an interrupted walk of the lane stopped. Ends early, without an
-    /// error, when it is asked to stop. After an error the next pass reads its place from the database again, whatever
-    /// was committed.
-    async fn pass(&mut self, errand: Errand) -> Result<PassReport, SyncError> {
-        let result = self.walk(errand).await;
-        let lane = errand.lane;
+    /// One walk over some days.
+    pub async fn backfill(&mut self, days: DayRange) -> Result<PassReport, SyncError> {
+        self.to_end(Errand { lane: Lane::Backfill, target: Target::Days(Some(days)) }).await
+    }
+
+    /// Does an errand to its end, from where it was interrupted. Ends early, without an error, when it is asked to stop.
+    pub async fn to_end(&mut self, errand: Errand) -> Result<PassReport, SyncError> {
+        self.look().await?;
+        loop {
+            if let Some(report) = self.step(errand).await? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// The days that are to be mirrored; `None`: all.
+    pub(super) fn wanted_days(&self) -> Option<DayRange> {
+        let today: NaiveDate = self.parts.clock.now().date_naive();
+        self.parts.settings.poll.since.map(|since| (since.min(today), today))
+    }
+
+    /// One request of an errand; the report, if it was the last.
+    pub(super) async fn step(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
+        let result = match errand.target {
+            Target::Days(days) => self.page(errand.lane, days).await,
+            Target::OpenIds(day) => self.open_submission(day).await,
+            Target::Queue => self.single(errand.lane).await.map(Some),
+        };
+        let now = self.parts.clock.now();
+        for (lane, progress) in &mut self.lanes {
+            if *lane != errand.lane {
+                progress.passed_over += 1;
+            }
+        }
+        let progress = self.lanes.entry(errand.lane).or_default();
+        progress.asked_at = Some(now);
+        progress.passed_over = 0;
+        // An errand that ended or failed at its first request has begun, too.
+        if !self.walking.contains_key(&errand.lane) && progress.running.is_none() {
+            progress.begun_at = Some(now);
+        }
+        self.note(errand.lane, &result).await;
+        result
+    }
+
+    /// Tells the metrics how a request ended, and forgets what an error has made doubtful.
+    async fn note(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
+        if matches!(result, Ok(None)) {
+            return;
+        }
         // Also where another process is the writer: the database's counts are the same on all replicas.
         if !matches!(result, Err(SyncError::Store(_)))
             && let Err(error) = self.show_counts().await
@@ -102,27 +192,64 @@ impl Engine {
             tracing::warn!(project = self.parts.project.id, error = chain(&error), "the metrics show older counts");
         }
         let metrics = &self.parts.metrics;
-        match &result {
-            Ok(report) if report.complete => {
+        match result {
+            Ok(None) => {}
+            Ok(Some(report)) if report.complete => {
                 metrics.pass(lane, "complete");
                 metrics.success(lane, self.parts.clock.now());
             }
-            Ok(_) => metrics.pass(lane, "stopped"),
-            Err(SyncError::NotLeader { .. }) => metrics.pass(lane, "not_leader"),
+            Ok(Some(_)) => metrics.pass(lane, "stopped"),
             Err(error) => {
                 metrics.pass(lane, "failed");
-                match error {
-                    SyncError::Store(StoreError::LeaseLost { .. }) => {}
-                    SyncError::Store(_) => metrics.database_errors.inc(),
-                    SyncError::SuspiciouslyEmpty => metrics.suspicious_empty.inc(),
-                    _ => {}
-                }
+                self.count_error(error);
             }
         }
-        if matches!(result, Err(SyncError::Store(_) | SyncError::NotLeader { .. })) {
-            self.lease = None;
+        if let Err(SyncError::Store(_)) = result {
+            self.lose_the_lease();
         }
-        metrics.leader.set(i64::from(self.lease.is_some()));
+        // Coverage has moved, or nobody knows what has.
+        self.picture = None;
+        self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
+    }
+
+    fn count_error(&self, error: &SyncError) {
+        match error {
+            SyncError::Store(StoreError::LeaseLost { .. }) => {}
+            SyncError::Store(_) => self.parts.metrics.database_errors.inc(),
+            SyncError::SuspiciouslyEmpty => self.parts.metrics.suspicious_empty.inc(),
+            _ => {}
+        }
+    }
+
+    /// Takes the lease and reads what is known of the project, unless both are at hand.
+    async fn look(&mut self) -> Result<(), SyncError> {
+        let now = self.parts.clock.now();
+        if self.lease.is_some() && self.picture.as_ref().is_some_and(|picture| picture.fresh(now)) {
+            return Ok(());
+        }
+        let result = self.read_picture().await;
+        if let Err(error) = &result {
+            match error {
+                SyncError::NotLeader { .. } => {
+                    self.parts.metrics.pass(Lane::Hot, "not_leader");
+                    // The counts are the same on all replicas.
+                    let _ = self.show_counts().await;
+                }
+                error => {
+                    self.parts.metrics.pass(Lane::Hot, "failed");
+                    self.count_error(error);
+                }
+            }
+            self.lose_the_lease();
+        }
+        self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
         result
+    }
+
+    fn lose_the_lease(&mut self) {
+        self.lease = None;
+        self.picture = None;
+        self.walking.clear();
+        self.lanes.values_mut().for_each(|progress| progress.running = None);
     }
 }

@@ -4,6 +4,7 @@
 //! changed item means (pure), [`run`] is the dull loop around it.
 
 pub mod apply;
+mod coverage;
 pub mod engine;
 pub mod error;
 pub mod plan;

@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::calendar::{Calendar, DayRange, Filter};
 use crate::domain::lane::Lane;
-use crate::store::progress::Walk;
 
 /// Something to read: one walk, one round, or one submission. It is done a request at a time, and what is due next is
 /// asked again after each.
@@ -103,25 +102,31 @@ pub struct Running {
     pub requests: u64,
 }
 
+/// What is due now.
+pub fn next(situation: &Situation<'_>) -> Next {
+    let hot = situation.lanes.get(&Lane::Hot).copied().unwrap_or_default();
+    if let Some(running) = hot.running {
+        return Next::Do(running.errand);
+    }
+    let due = hot.begun_at.map_or(situation.now, |at| at + situation.poll.interval);
+    if due > situation.now {
+        return Next::Wait(due);
+    }
+    let days = hot_days(situation.now, situation.poll.lookback);
+    Next::Do(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) })
+}
+
+/// Whether a walk in progress is so old that it is to start over.
+pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
+    let most = if running.errand.lane == Lane::Hot { TimeDelta::minutes(10) } else { TimeDelta::days(7) };
+    situation.now - running.started_at > most
+}
+
 /// The days that the hot lane covers: today (UTC) and the look-back before it.
 pub fn hot_days(now: Timestamp, lookback: Duration) -> DayRange {
     let today = now.date_naive();
     let days = lookback.as_secs().div_ceil(24 * 60 * 60);
     (today.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN), today)
-}
-
-/// Whether an interrupted walk may go on at its cursor: it walks the same days (`to_now`: it begins at the same day, and
-/// what came after its last day is another walk's) and is not older than `max_age`.
-pub fn resumable(
-    walk: &Walk,
-    days: Option<(NaiveDate, NaiveDate)>,
-    to_now: bool,
-    now: Timestamp,
-    max_age: TimeDelta,
-) -> bool {
-    let first = |days: Option<(NaiveDate, NaiveDate)>| days.map(|days| days.0);
-    let same = if to_now { first(walk.days) == first(days) } else { walk.days == days };
-    same && now - walk.started_at <= max_age
 }
 
 /// The poll interval that fits the budget: the configured one, or longer when the requests that are left today would not

@@ -11,6 +11,7 @@ use crate::domain::hash::{Hash, HashKey};
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission};
 use crate::domain::time;
+use crate::store::calendar::Tally;
 use crate::store::mirror::{ChildrenChanged, Stored};
 
 /// What does not differ between the items of a page.
@@ -65,6 +66,8 @@ pub struct Version {
     pub events: Vec<Event>,
     /// Changes of the counts: (name, label, by).
     pub deltas: Vec<(&'static str, String, i64)>,
+    /// Changes of the calendar's counts.
+    pub tally: Vec<Tally>,
     /// Seconds from the vendor's own time of the change to its observation.
     pub latency: Option<f64>,
 }
@@ -120,6 +123,7 @@ pub fn version(
         cause,
         children: children(before.as_ref(), state),
         deltas: deltas(before.as_ref(), state, &events),
+        tally: tally(before.as_ref().zip(stored.map(|stored| stored.created_day)), (state, created_day)),
         latency: if cause == "history" { None } else { latency(before.as_ref(), state, page.observed_at) },
         events,
         submission,
@@ -154,6 +158,12 @@ fn deltas(before: Option<&State>, after: &State, events: &[Event]) -> Vec<(&'sta
     ];
     deltas.extend(before.map(|before| ("submissions", result(before), -1)));
     deltas
+}
+
+/// What a version changes in the calendar; `before`: the state and its day, if there was one.
+fn tally(before: Option<(&State, NaiveDate)>, after: (&State, NaiveDate)) -> Vec<Tally> {
+    let one = |(state, day): (&State, NaiveDate), sign: i64| (day, sign, sign * i64::from(state.open()));
+    std::iter::once(one(after, 1)).chain(before.map(|before| one(before, -1))).collect()
 }
 
 /// From the latest vendor time that this change has moved; `None` if it moved none, or one in the future.

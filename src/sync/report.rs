@@ -26,6 +26,8 @@ pub struct Counts {
     pub newly_quarantined: BTreeMap<String, u64>,
     /// Events, by type.
     pub events: BTreeMap<EventType, u64>,
+    /// Stored, and not shown by a walk that should have.
+    pub missing: u64,
     /// Oddities, by kind.
     pub drift: Drift,
     /// Seconds from the vendor's own time of a change to its observation.
@@ -43,6 +45,7 @@ impl Counts {
         self.unchanged += page.unchanged;
         self.quarantined += page.quarantined;
         self.duplicate += page.duplicate;
+        self.missing += page.missing;
         for (reason, count) in page.newly_quarantined {
             *self.newly_quarantined.entry(reason).or_default() += count;
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::engine::Engine;
+use super::engine::{Engine, Turn};
 use super::error::SyncError;
-use super::report::PassReport;
 use crate::chain::chain;
+use crate::clock::Timestamp;
 
 /// Pause after an error that only a person can mend: slow probes instead of a retry storm.
 const PROBE: Duration = Duration::from_secs(300);
@@ -18,6 +18,9 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Longest pause before the first pass.
 const FIRST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Shortest rest, so that a clock that goes backwards does not make the loop spin.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// Longest pause after a failure of the database, however long the poll interval is.
 const DATABASE_PAUSE: Duration = Duration::from_secs(10);
@@ -41,16 +44,11 @@ pub async fn run(mut engine: Engine) {
             () = engine.rest(next), if useful => {}
             () = tokio::time::sleep_until(next), if !useful => {}
         }
-        let started = Instant::now();
-        let result = engine.hot().await;
-        log(&result, &engine.parts().project.id, &mut last_error);
-        useful = result.is_ok();
-        let requests = result.as_ref().map_or(1, |report| report.pages.max(1));
-        let pause = pause(&result, engine.interval(requests), settings.lease.ttl);
-        // A pass that took longer than the interval delays the next one; ticks never pile up.
-        // After a failure the pause begins now: it is meant for the vendor, or the database, to get its breath back.
-        let from = if result.is_ok() { started } else { Instant::now() };
-        next = (from + pause).max(Instant::now());
+        let turn = engine.turn().await;
+        log(&turn, &engine.parts().project.id, &mut last_error);
+        useful = turn.is_ok();
+        let pause = pause(&turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
+        next = Instant::now() + pause;
     }
     engine.parts().heartbeat.expect_within(settings.shutdown.grace);
     if let Err(error) = engine.release().await {
@@ -58,24 +56,27 @@ pub async fn run(mut engine: Engine) {
     }
 }
 
-/// How long after the start of a pass, or after its failure, the next one follows.
-fn pause(result: &Result<PassReport, SyncError>, interval: Duration, lease_ttl: Duration) -> Duration {
-    match result {
+/// How long to wait before the next turn.
+fn pause(turn: &Result<Turn, SyncError>, now: Timestamp, interval: Duration, lease_ttl: Duration) -> Duration {
+    match turn {
+        Ok(Turn::Went | Turn::Ended(_)) => Duration::ZERO,
+        Ok(Turn::Rest(until)) => (*until - now).to_std().unwrap_or_default().max(SHORTEST_REST),
         Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),
         Err(SyncError::Api(error)) => interval.max(error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER)),
         Err(SyncError::Store(_)) => interval.min(DATABASE_PAUSE),
         Err(SyncError::NotLeader { .. }) => interval.min(lease_ttl),
-        _ => interval,
+        Err(_) => interval,
     }
 }
 
-/// One line per pass; an error that lasts is told in full once and in short from then on.
-fn log(result: &Result<PassReport, SyncError>, project: &str, last_error: &mut String) {
-    let error = match result {
-        Ok(report) => {
+/// One line per walk; an error that lasts is told in full once and in short from then on.
+fn log(turn: &Result<Turn, SyncError>, project: &str, last_error: &mut String) {
+    let error = match turn {
+        Ok(Turn::Ended(report)) => {
             last_error.clear();
             return report.log(project);
         }
+        Ok(Turn::Went | Turn::Rest(_)) => return,
         Err(error) => error,
     };
     let text = chain(error);
@@ -100,7 +101,10 @@ mod tests {
     #[test]
     fn p8_the_pause_after_a_pass_fits_how_it_ended() {
         let seconds = Duration::from_secs;
-        let after = |error: SyncError| pause(&Err(error), seconds(30), seconds(20));
+        let now = Timestamp::default();
+        let after = |error: SyncError| pause(&Err(error), now, seconds(30), seconds(20));
+        assert_eq!(pause(&Ok(Turn::Went), now, seconds(30), seconds(20)), seconds(0));
+        assert_eq!(pause(&Ok(Turn::Rest(now + seconds(7))), now, seconds(30), seconds(20)), seconds(7));
         let too_many = |asked| SyncError::Api(ApiError::TooManyRequests { retry_after: asked });
         assert_eq!(after(too_many(None)), seconds(30));
         assert_eq!(after(too_many(Some(seconds(2)))), seconds(30));

@@ -18,6 +18,8 @@ const TABLES: [(&str, &[Field], &str, &[&str]); 4] = [
             "version",
             "version_id",
             "first_seen_at",
+            "first_request",
+            "gone_at",
             "changed_at",
             "observed_at",
             "created_day",

@@ -237,7 +237,7 @@ async fn same_tables(one: &Database, other: &Database) {
     };
     let child = "submission_id || '/' || place";
     let queries = [
-        with_item("submissions", "submission_id", "first_seen_at,changed_at,observed_at,image"),
+        with_item("submissions", "submission_id", "first_seen_at,changed_at,observed_at,image,first_request"),
         whole("attempts", child, "selfie_image"),
         whole("aml_matches", child, ""),
         whole("bank_verifications", "submission_id", ""),

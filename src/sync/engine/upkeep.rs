@@ -2,21 +2,50 @@
 
 use std::time::Duration;
 
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::Engine;
+use super::walk::Walking;
 use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
+use crate::clock::Timestamp;
+use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
 use crate::domain::submission::KYC_RESULTS;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
-use crate::store::{budget, database, mirror, progress};
+use crate::store::progress::{self, BEGINNING, Project};
+use crate::store::{budget, calendar, database, mirror};
 use crate::sync::error::SyncError;
-use crate::sync::plan;
+use crate::sync::plan::{self, Budget, Situation};
+
+/// How long what is known of the project is taken for current while nothing happens that changes it.
+const FRESH: TimeDelta = TimeDelta::minutes(1);
+
+/// What is known of the project.
+pub(super) struct Picture {
+    read_at: Timestamp,
+    pub(super) project: Project,
+    pub(super) calendar: Calendar,
+    /// Requests of today that nobody has reserved.
+    unreserved: u64,
+}
+
+impl Picture {
+    pub(super) fn fresh(&self, now: Timestamp) -> bool {
+        now - self.read_at < FRESH
+    }
+}
+
+/// The time left of a UTC day.
+fn until_midnight(now: Timestamp) -> Duration {
+    let tomorrow = now.date_naive().succ_opt().unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
+    (tomorrow - now).to_std().unwrap_or_default()
+}
 
 impl Engine {
     /// Fetches a page, with a permit of the day's budget for every try.
@@ -53,25 +82,130 @@ impl Engine {
         interval
     }
 
-    pub(super) async fn lease(&mut self, connection: &mut PgConnection) -> Result<Lease, SyncError> {
-        if let Some(lease) = &self.lease {
-            match lease::renew(connection, lease).await {
-                Ok(()) => return Ok(lease.clone()),
-                // It ran out between two passes and somebody took it: wait for our turn like anybody.
-                Err(StoreError::LeaseLost { .. }) => self.lease = None,
-                Err(error) => return Err(error.into()),
+    /// The lease that is held.
+    pub(super) fn held(&self) -> Result<Lease, SyncError> {
+        let project_id = || self.parts.project.id.clone();
+        self.lease.clone().ok_or_else(|| StoreError::LeaseLost { project_id: project_id() }.into())
+    }
+
+    /// Sees that the lease is still held.
+    pub(super) async fn renew(&mut self) -> Result<(), SyncError> {
+        let lease = self.held()?;
+        match lease::renew(&mut *self.connection().await?, &lease).await {
+            Err(StoreError::LeaseLost { .. }) => {
+                self.lease = None;
+                let mut connection = self.connection().await?;
+                self.take(&mut connection).await
             }
+            result => Ok(result?),
         }
+    }
+
+    async fn take(&mut self, connection: &mut PgConnection) -> Result<(), SyncError> {
         let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
         match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {
             Ok(lease) => {
                 // Requests are numbered within an epoch.
                 self.request_no = 0;
                 tracing::info!(project = project_id, epoch = lease.epoch, "this process is the writer");
-                Ok(self.lease.insert(lease).clone())
+                self.lease = Some(lease);
+                Ok(())
             }
             Err(holder) => Err(SyncError::NotLeader { project_id: project_id.clone(), holder }),
         }
+    }
+
+    /// Takes the lease if it is not held, and reads what is known of the project.
+    pub(super) async fn read_picture(&mut self) -> Result<(), SyncError> {
+        let (project_id, now) = (self.parts.project.id.clone(), self.parts.clock.now());
+        if self.lease.is_none() {
+            let mut connection = self.connection().await?;
+            progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
+            self.take(&mut connection).await?;
+            self.walking.clear();
+        } else {
+            // Between two walks somebody may have taken it: wait for our turn like anybody.
+            self.renew().await?;
+        }
+        let mut transaction = self.fenced(&self.held()?).await?;
+        let wanted = self.parts.settings.poll.since.unwrap_or(BEGINNING);
+        progress::want_from(&mut transaction, &project_id, wanted).await?;
+        let project = progress::project(&mut transaction, &project_id).await?;
+        let calendar = calendar::load(&mut transaction, &project_id).await?;
+        let walks = progress::walks(&mut transaction, &project_id).await?;
+        let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
+        transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
+        if let Some(count) = project.page_count {
+            self.count = self.count.min(count);
+        }
+        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left });
+        // Where another process, or an earlier life of this one, stopped.
+        let source = self.source();
+        for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
+            if !self.walking.contains_key(&lane) {
+                self.keep_walking(Walking::resumed(lane, walk));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn picture(&self) -> &Picture {
+        self.picture.as_ref().expect("every request begins with a look")
+    }
+
+    /// What dates filter by.
+    pub(super) fn filter(&self) -> Filter {
+        Filter::UNKNOWN
+    }
+
+    /// Everything that decides what is due.
+    pub(super) fn situation(&self) -> Situation<'_> {
+        let picture = self.picture();
+        let now = self.parts.clock.now();
+        let count = u64::from(self.count.max(1));
+        let page = picture.project.page_items.map_or(count, |items| (items.round() as u64).clamp(1, count));
+        let import = picture.project.import_completed_at.is_none().then(|| match picture.project.import {
+            Some((from, to)) if from != BEGINNING => {
+                let last = to.unwrap_or(now.date_naive());
+                Some((from.min(last), last))
+            }
+            _ => None,
+        });
+        Situation {
+            now,
+            calendar: &picture.calendar,
+            poll: &self.parts.settings.poll,
+            filter: self.filter(),
+            page,
+            budget: Budget {
+                per_day: self.parts.project.api.requests_per_day,
+                left: self.block.map_or(picture.unreserved, |block| block.remaining) + self.parts.client.pace.left(),
+                until_midnight: until_midnight(now),
+            },
+            import,
+            lanes: &self.lanes,
+            refresh: 0,
+            confirm_at: None,
+            canary_at: None,
+        }
+    }
+
+    /// Remembers how many submissions a page really holds, if that has changed by more than a tenth; `full`: pages that
+    /// were not the last of a walk, and their submissions.
+    pub(super) async fn learn_page(&mut self, full: (u64, u64)) -> Result<(), SyncError> {
+        let project = &self.picture().project;
+        let measured = (full.0 >= 2).then(|| full.1 as f64 / full.0 as f64);
+        let items = match (project.page_items, measured) {
+            (Some(known), Some(measured)) if (known - measured).abs() <= known / 10.0 => Some(known),
+            (known, measured) => measured.or(known),
+        };
+        let count = (self.count < self.parts.project.api.count).then_some(self.count);
+        if (items, count) == (project.page_items, project.page_count) || self.dry_run {
+            return Ok(());
+        }
+        let mut transaction = self.fenced(&self.held()?).await?;
+        progress::keep_page(&mut transaction, &self.parts.project.id, items, count).await?;
+        Ok(transaction.commit().await.map_err(StoreError::doing("keeping the page size"))?)
     }
 
     /// Gives the lease back, so that the next process need not wait for its end, and the permits that
@@ -115,8 +249,14 @@ impl Engine {
         Ok(transaction)
     }
 
-    pub(super) async fn forget(&self, lease: &Lease, lane: Lane) -> Result<(), SyncError> {
-        let mut transaction = self.fenced(lease).await?;
+    /// Forgets a lane's walk in progress, so that the next one starts over.
+    pub(super) async fn forget(&mut self, lane: Lane) -> Result<(), SyncError> {
+        self.walking.remove(&lane);
+        self.lanes.entry(lane).or_default().running = None;
+        if self.dry_run {
+            return Ok(());
+        }
+        let mut transaction = self.fenced(&self.held()?).await?;
         progress::drop_walk(&mut transaction, &self.parts.project.id, lane).await?;
         Ok(transaction.commit().await.map_err(StoreError::doing("forgetting a walk"))?)
     }

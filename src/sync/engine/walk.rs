@@ -1,8 +1,8 @@
-//! One walk: fetch a page, see that the list can be believed, apply it, go on.
+//! One page of a walk: fetch it, see that the list can be believed, apply it.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 
-use chrono::{NaiveDate, TimeDelta};
 use uuid::Uuid;
 
 use super::Engine;
@@ -11,145 +11,197 @@ use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::{Cursor, Query};
-use crate::domain::calendar::Filter;
+use crate::clock::Timestamp;
+use crate::domain::calendar::{DayRange, Filter};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
-use crate::store::error::StoreError;
-use crate::store::lease::Lease;
-use crate::store::progress::{self, Project, Walk};
-use crate::store::quarantine;
+use crate::store::progress::{self, BEGINNING, Walk};
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
+use crate::sync::plan::{self, Errand, Progress, Running, Target};
+use crate::sync::prepare;
 use crate::sync::report::{Counts, PassReport};
-use crate::sync::{plan, prepare};
 
 /// After so many pages a page that had to be made smaller is doubled again.
 const PAGES_UNTIL_LARGER: u64 = 16;
 
-/// What a lane asks for.
-#[derive(Clone, Copy)]
-pub(super) struct Errand {
-    /// Which lane.
+/// Up to so many known submissions a complete walk that shows none of them is taken for what it says: each of them is
+/// then asked for by id, and nothing is believed before that. Where more are known, the answer is an error.
+const MAY_BE_GONE: u64 = 20;
+
+/// A walk in progress.
+pub(super) struct Walking {
     pub(super) lane: Lane,
     /// First and last day to cover; `None`: all.
-    pub(super) days: Option<(NaiveDate, NaiveDate)>,
-    /// How old an interrupted walk may be and still go on at its cursor.
-    pub(super) max_age: TimeDelta,
-    /// Whether it reads the project from its beginning, so that its end is the import's end.
-    pub(super) whole_project: bool,
+    pub(super) days: Option<DayRange>,
+    pub(super) by_id: bool,
+    /// W3C trace context of the walk.
+    pub(super) traceparent: String,
+    /// Where it stands; `None` before its first answer.
+    pub(super) place: Option<Walk>,
+    pub(super) report: PassReport,
+    /// Hashes of the keys that this process has followed.
+    cursors: HashSet<u64>,
+    hasher: RandomState,
+    /// Items of pages that were not the last.
+    full_pages: (u64, u64),
 }
 
-/// What holds for all pages of a pass.
-struct Pass {
-    errand: Errand,
-    lease: Lease,
-    project: Project,
-    asked: Option<(NaiveDate, NaiveDate)>,
-    traceparent: String,
-    /// The keys that this pass has followed.
-    cursors: HashSet<Cursor>,
+impl Walking {
+    pub(super) fn new(lane: Lane, days: Option<DayRange>, by_id: bool) -> Self {
+        let traceparent = format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0);
+        Self {
+            lane,
+            days,
+            by_id,
+            traceparent,
+            place: None,
+            report: PassReport::new(lane),
+            cursors: HashSet::new(),
+            hasher: RandomState::new(),
+            full_pages: (0, 0),
+        }
+    }
+
+    pub(super) fn resumed(lane: Lane, walk: Walk) -> Self {
+        Self { place: Some(walk.clone()), ..Self::new(lane, walk.days, walk.by_id) }
+    }
+
+    /// As the plan sees it.
+    pub(super) fn running(&self, now: Timestamp) -> Running {
+        let target = match self.days {
+            Some((day, _)) if self.by_id => Target::OpenIds(day),
+            days => Target::Days(days),
+        };
+        Running {
+            errand: Errand { lane: self.lane, target },
+            started_at: self.place.as_ref().map_or(now, |walk| walk.started_at),
+            requests: self.place.as_ref().map_or(0, |walk| u64::try_from(walk.pages).unwrap_or(0)),
+        }
+    }
+
+    fn follow(&mut self, cursor: &Cursor) -> bool {
+        self.cursors.insert(self.hasher.hash_one(cursor))
+    }
 }
 
 impl Engine {
-    /// Walks to the end of the errand's days, or until it is asked to stop.
-    pub(super) async fn walk(&mut self, errand: Errand) -> Result<PassReport, SyncError> {
-        let (mut pass, mut place) = self.begin(errand).await?;
-        let mut report = PassReport::new(errand.lane);
-        while let Some(answer) = self.next_page(&pass, place.as_ref()).await? {
-            self.request_no += 1;
-            let asked_with = place.as_ref().and_then(cursor_of);
-            let walk = after(place, self.source(), pass.errand.days, &answer);
-            if let Err(error) = self.believable(&mut pass, &walk, asked_with, &answer.content).await {
-                self.forget(&pass.lease, errand.lane).await?;
-                return Err(error);
-            }
-            let end = match (&walk.cursor, errand.whole_project) {
-                (Some(_), _) => End::More,
-                (None, true) => End::Imported,
-                (None, false) => End::Covered,
-            };
-            let counts = self.apply(&pass, &answer, View::List, Some(&walk), end).await?;
-            counts.publish(&self.parts.metrics, errand.lane);
-            report.counts.add(counts);
-            report.pages += 1;
-            if report.pages.is_multiple_of(PAGES_UNTIL_LARGER) {
-                self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
-            }
-            place = Some(walk);
-            if end != End::More {
-                report.complete = true;
-                break;
-            }
+    /// Reads the next page of a lane's walk over some days; the report, if it was the last page, or it was asked to stop.
+    pub(super) async fn page(&mut self, lane: Lane, days: Option<DayRange>) -> Result<Option<PassReport>, SyncError> {
+        let mut walking = self.walking_of(lane, days, false).await?;
+        let result = self.page_of(&mut walking).await;
+        match &result {
+            // A place that the database has moved on from, or that leads nowhere.
+            Err(SyncError::Store(_)) => {}
+            Err(SyncError::EndlessList { .. } | SyncError::SuspiciouslyEmpty) => self.forget(lane).await?,
+            Ok(Some(report)) if report.complete => {}
+            _ => self.keep_walking(walking),
         }
-        Ok(report)
+        result
     }
 
-    /// Reads one submission by id and applies what the answer shows; an answer without it changes nothing. Returns
-    /// whether the vendor showed it, and the counts.
-    pub async fn read_by_id(&mut self, lane: Lane, submission_id: &str) -> Result<(bool, Counts), SyncError> {
-        let errand = Errand { lane, days: None, max_age: TimeDelta::zero(), whole_project: false };
-        let (pass, _) = self.begin(errand).await?;
-        let select = Some(("submission_id", submission_id.to_owned()));
-        let query = Query { select, ..Query::default() };
-        let stop = self.parts.stop.clone();
-        let answer = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(SyncError::Stopped),
-            lost = keep(self.parts.pool.clone(), pass.lease.clone()) => return Err(lost.into()),
-            answer = self.fetch(&query) => answer?,
+    /// The walk of a lane, if it is in progress and the same; otherwise a new one.
+    pub(super) async fn walking_of(
+        &mut self,
+        lane: Lane,
+        days: Option<DayRange>,
+        by_id: bool,
+    ) -> Result<Walking, SyncError> {
+        // A walk on request goes up to now: what came after its last day is another one's.
+        let first = |days: Option<DayRange>| days.map(|days| days.0);
+        let same = |walking: &Walking| match lane {
+            Lane::Once => first(walking.days) == first(days),
+            _ => walking.days == days && walking.by_id == by_id,
+        };
+        let now = self.parts.clock.now();
+        if let Some(walking) = self.walking.remove(&lane)
+            && same(&walking)
+            && !plan::stale(&walking.running(now), &self.situation())
+        {
+            return Ok(walking);
+        }
+        self.forget(lane).await?;
+        Ok(Walking::new(lane, days, by_id))
+    }
+
+    pub(super) fn keep_walking(&mut self, walking: Walking) {
+        let running = walking.running(self.parts.clock.now());
+        let begun_at = Some(running.started_at);
+        let progress = self.lanes.entry(walking.lane).or_default();
+        *progress = Progress { running: Some(running), begun_at, ..*progress };
+        self.walking.insert(walking.lane, walking);
+    }
+
+    async fn page_of(&mut self, walking: &mut Walking) -> Result<Option<PassReport>, SyncError> {
+        let cursor = walking.place.as_ref().and_then(cursor_of);
+        let asked = walking.days.map(|days| self.filter().asked(days));
+        let Some(answer) = self.next_page(walking.lane, asked, cursor.clone()).await? else {
+            return Ok(Some(walking.report.clone()));
         };
         self.request_no += 1;
-        let shown = answer.content.items().any(|item| item.submission_id == Some(submission_id));
-        let counts = self.apply(&pass, &answer, View::Id, None, End::More).await?;
-        counts.publish(&self.parts.metrics, lane);
-        Ok((shown, counts))
+        let walk = self.after(walking, &answer);
+        self.believable(walking, &walk, cursor, &answer.content).await?;
+        let end = match &walk.cursor {
+            Some(_) => End::More,
+            None if self.imports(walking) => End::Imported,
+            None => End::Covered,
+        };
+        if end == End::More {
+            walking.full_pages.0 += 1;
+            walking.full_pages.1 += answer.content.len() as u64;
+        }
+        let covers = walking.days.is_none() || matches!(self.filter(), Filter::Created { .. });
+        let (counts, walk) = self.apply(walking, asked, covers, &answer, View::List, Some(&walk), end).await?;
+        walking.place = walk;
+        counts.publish(&self.parts.metrics, walking.lane);
+        walking.report.counts.add(counts);
+        walking.report.pages += 1;
+        if walking.report.pages.is_multiple_of(PAGES_UNTIL_LARGER) && self.count < self.parts.project.api.count {
+            self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
+        }
+        if end == End::More {
+            return Ok(None);
+        }
+        walking.report.complete = true;
+        self.lanes.entry(walking.lane).or_default().running = None;
+        self.lanes.entry(walking.lane).or_default().begun_at = walking.place.as_ref().map(|walk| walk.started_at);
+        self.learn_page(walking.full_pages).await?;
+        Ok(Some(walking.report.clone()))
     }
 
-    /// Takes the lease, and finds where an interrupted walk goes on.
-    async fn begin(&mut self, errand: Errand) -> Result<(Pass, Option<Walk>), SyncError> {
-        let project_id = self.parts.project.id.clone();
-        let now = self.parts.clock.now();
-        let mut connection = self.connection().await?;
-        progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
-        let lease = self.lease(&mut connection).await?;
-        drop(connection);
-        let mut transaction = self.fenced(&lease).await?;
-        quarantine::expire(&mut transaction, &project_id, now).await?;
-        let project = progress::project(&mut transaction, &project_id).await?;
-        let saved = progress::walk(&mut transaction, &project_id, errand.lane).await?;
-        transaction.commit().await.map_err(StoreError::doing("beginning a pass"))?;
-
-        let place = saved
-            .filter(|walk| walk.source == self.source())
-            .filter(|walk| plan::resumable(walk, errand.days, errand.whole_project, now, errand.max_age));
-        // An interrupted walk keeps the days that it began with.
-        let days = place.as_ref().map_or(errand.days, |walk| walk.days);
-        let errand = Errand { days, ..errand };
-        let asked = days.map(|days| Filter::UNKNOWN.asked(days));
-        let traceparent = format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0);
-        Ok((Pass { errand, lease, project, asked, traceparent, cursors: HashSet::new() }, place))
+    /// Whether a lane's complete walk is the end of the import.
+    fn imports(&self, walking: &Walking) -> bool {
+        let project = &self.picture().project;
+        let Some((from, to)) = project.import.filter(|_| project.import_completed_at.is_none()) else { return false };
+        let started_at = walking.place.as_ref().map_or_else(|| self.parts.clock.now(), |walk| walk.started_at);
+        matches!(walking.lane, Lane::Backfill | Lane::Once)
+            && match walking.days {
+                None => true,
+                Some((first, last)) => {
+                    from != BEGINNING && first <= from && last >= to.unwrap_or(started_at.date_naive())
+                }
+            }
     }
 
-    /// Whose list this is: a cursor of another key's or server's list must not be followed here.
-    fn source(&self) -> Hash {
-        self.parts.key.source(&self.parts.client.identity())
+    /// Whose list this is: a cursor of another key's or server's list, or of other days, must not be followed here.
+    pub(super) fn source(&self) -> Hash {
+        let [server, key, dialect] = self.parts.client.identity();
+        let filter = format!("{:?}", self.filter());
+        self.parts.key.source(&[server, key, dialect, filter.as_bytes()])
     }
 
-    /// Fetches the page at a walk's place, in smaller pieces if it is too large; `None`: asked to stop.
-    async fn next_page(&mut self, pass: &Pass, place: Option<&Walk>) -> Result<Option<Answer<Page>>, SyncError> {
-        let stop = self.parts.stop.clone();
-        let cursor = place.and_then(cursor_of);
+    /// Fetches a page, in smaller pieces if it is too large; `None`: asked to stop.
+    async fn next_page(
+        &mut self,
+        lane: Lane,
+        days: Option<DayRange>,
+        cursor: Option<Cursor>,
+    ) -> Result<Option<Answer<Page>>, SyncError> {
         loop {
-            let query = Query { days: pass.asked, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
-            let answer = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(None),
-                lost = keep(self.parts.pool.clone(), pass.lease.clone()) => return Err(lost.into()),
-                answer = self.fetch(&query) => answer,
-            };
-            match answer {
+            let query = Query { days, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
+            match self.fetch_unless_stopped(&query).await {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
-                    self.forget(&pass.lease, pass.errand.lane).await?;
+                    self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
                 }
                 Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
@@ -157,47 +209,74 @@ impl Engine {
                     let project = &self.parts.project.id;
                     tracing::warn!(project, count = self.count, "{error}: trying smaller pages");
                 }
-                answer => return answer.map(Some),
+                answer => return answer,
             }
+        }
+    }
+
+    /// Fetches, and keeps the lease meanwhile; `None`: asked to stop.
+    pub(super) async fn fetch_unless_stopped(&mut self, query: &Query) -> Result<Option<Answer<Page>>, SyncError> {
+        let (stop, lease) = (self.parts.stop.clone(), self.held()?);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(None),
+            lost = keep(self.parts.pool.clone(), lease) => Err(lost.into()),
+            answer = self.fetch(query) => answer.map(Some),
         }
     }
 
     /// A list that does not end must not pass for one that is read, and an empty one not for news that there is nothing.
     async fn believable(
         &self,
-        pass: &mut Pass,
+        walking: &mut Walking,
         walk: &Walk,
         asked_with: Option<Cursor>,
         page: &Page,
     ) -> Result<(), SyncError> {
+        let known = self.picture().calendar.submissions(walk.days);
         let Some(next) = &page.next else {
+            if walk.items > 0 {
+                return Ok(());
+            }
             let project_id = &self.parts.project.id;
-            let empty = walk.items == 0
-                && progress::any_submission(&mut *self.connection().await?, project_id, walk.days).await?;
-            return if empty { Err(SyncError::SuspiciouslyEmpty) } else { Ok(()) };
+            let empty = progress::any_submission(&mut *self.connection().await?, project_id, walk.days).await?;
+            if empty && known <= MAY_BE_GONE {
+                self.parts.metrics.suspicious_empty.inc();
+            }
+            return if empty && known > MAY_BE_GONE { Err(SyncError::SuspiciouslyEmpty) } else { Ok(()) };
         };
         if asked_with.as_ref() == Some(next) {
             return Err(SyncError::EndlessList { what: "its nextpageKey repeats" });
         }
-        pass.cursors.extend(asked_with);
-        if pass.cursors.contains(next) {
+        if let Some(asked_with) = &asked_with {
+            walking.follow(asked_with);
+        }
+        if !walking.follow(next) {
             return Err(SyncError::EndlessList { what: "its nextpageKeys go round in a circle" });
         }
-        if walk.pages >= i64::from(self.parts.settings.limits.walk_pages) {
+        // What the limit allows, or three times what the mirror lets expect.
+        let expected = known * 3 / u64::from(self.count.max(1));
+        let most = u64::from(self.parts.settings.limits.walk_pages).max(expected);
+        if u64::try_from(walk.pages).unwrap_or(0) >= most {
             return Err(SyncError::EndlessList { what: "it has more pages than limits.walk_pages" });
         }
         Ok(())
     }
 
-    async fn apply(
+    /// Applies an answer.
+    #[expect(clippy::too_many_arguments, reason = "they differ between a page and a submission read by id")]
+    pub(super) async fn apply(
         &self,
-        pass: &Pass,
+        walking: &Walking,
+        asked: Option<DayRange>,
+        covers: bool,
         answer: &Answer<Page>,
         view: View,
         walk: Option<&Walk>,
         end: End,
-    ) -> Result<Counts, SyncError> {
+    ) -> Result<(Counts, Option<Walk>), SyncError> {
         let settings = &self.parts.settings;
+        let (project, lease) = (&self.picture().project, self.held()?);
         // A page is some twenty statements, each within its own bound, and more when it is written item by item.
         self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
         let scope = Scope {
@@ -205,43 +284,59 @@ impl Engine {
                 project_id: &self.parts.project.id,
                 key: &self.parts.key,
                 view,
-                lane: pass.errand.lane,
-                request: (pass.lease.epoch << 32) + self.request_no,
+                lane: walking.lane,
+                request: self.request(),
                 observed_at: answer.received_at,
-                fallback_day: pass.asked.map_or(pass.project.import_started_at.date_naive(), |days| days.0),
-                import_started_at: pass.project.import_started_at,
+                fallback_day: asked.map_or(project.import_started_at.date_naive(), |days| days.0),
+                import_started_at: project.import_started_at,
                 import_events: settings.events.import,
                 include_userid: settings.events.include_userid,
             },
-            lease: &pass.lease,
+            lease: &lease,
             request_no: self.request_no,
             limits: &settings.limits,
             retention: settings.quarantine.retention,
-            asked: pass.asked,
-            project: &pass.project,
+            covers,
+            asked,
+            project,
             walk,
             end,
-            traceparent: &pass.traceparent,
+            traceparent: &walking.traceparent,
             statement_timeout: settings.database.statement_timeout,
+            dry_run: self.dry_run,
         };
         Ok(apply::apply(&self.parts.pool, &answer.content, &scope).await?)
+    }
+
+    /// The number of the last request, counted over lease epochs.
+    pub(super) fn request(&self) -> i64 {
+        (self.lease.as_ref().map_or(0, |lease| lease.epoch) << 32) + self.request_no
+    }
+
+    /// A walk's place after an answer; it covers its days as of its first request.
+    pub(super) fn after(&self, walking: &Walking, answer: &Answer<Page>) -> Walk {
+        let page = &answer.content;
+        let place = walking.place.clone().unwrap_or_else(|| Walk {
+            source: self.source(),
+            days: walking.days,
+            by_id: walking.by_id,
+            first_request: self.request(),
+            started_at: answer.sent_at,
+            cursor: None,
+            pages: 0,
+            items: 0,
+            seen: Default::default(),
+        });
+        Walk {
+            cursor: page.next.clone().map(|next| (next.id, next.created_at)),
+            pages: place.pages + 1,
+            items: place.items + page.len() as i64,
+            ..place
+        }
     }
 }
 
 fn cursor_of(walk: &Walk) -> Option<Cursor> {
     let (id, created_at) = walk.cursor.clone()?;
     Some(Cursor { id, created_at })
-}
-
-/// A walk's place after a page; it covers its days as of its first request.
-fn after(place: Option<Walk>, source: Hash, days: Option<(NaiveDate, NaiveDate)>, answer: &Answer<Page>) -> Walk {
-    let page = &answer.content;
-    let first = Walk { source, days, started_at: answer.sent_at, cursor: None, pages: 0, items: 0 };
-    let place = place.unwrap_or(first);
-    Walk {
-        cursor: page.next.clone().map(|next| (next.id, next.created_at)),
-        pages: place.pages + 1,
-        items: place.items + page.len() as i64,
-        ..place
-    }
 }
