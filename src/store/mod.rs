@@ -11,4 +11,5 @@ pub mod lease;
 pub mod mirror;
 pub mod outbox;
 pub mod progress;
+pub mod prune;
 pub mod quarantine;

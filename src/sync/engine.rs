@@ -1,6 +1,7 @@
 //! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
-//! and the permits.
+//! and the permits, `prune` removes what was kept long enough.
 
+mod prune;
 mod upkeep;
 mod walk;
 
@@ -10,6 +11,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+pub use self::prune::Pruned;
 use self::walk::Errand;
 use super::error::SyncError;
 use super::plan;
@@ -62,13 +64,14 @@ pub struct Engine {
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
     count: u32,
+    pruning: prune::Progress,
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
         let count = parts.project.api.count;
-        Self { parts, lease: None, request_no: 0, block: None, count }
+        Self { parts, lease: None, request_no: 0, block: None, count, pruning: prune::Progress::default() }
     }
 
     /// What the engine is made of.

@@ -44,6 +44,7 @@ pub async fn run(mut engine: Engine) {
         let started = Instant::now();
         let result = engine.hot().await;
         log(&result, &engine.parts().project.id, &mut last_error);
+        engine.prune_when_due().await;
         useful = result.is_ok();
         let requests = result.as_ref().map_or(1, |report| report.pages.max(1));
         let pause = pause(&result, engine.interval(requests), settings.lease.ttl);

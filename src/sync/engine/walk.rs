@@ -16,7 +16,6 @@ use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
 use crate::store::lease::Lease;
 use crate::store::progress::{self, Project, Walk};
-use crate::store::quarantine;
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
 use crate::sync::report::{Counts, PassReport};
@@ -92,7 +91,6 @@ impl Engine {
         let lease = self.lease(&mut connection).await?;
         drop(connection);
         let mut transaction = self.fenced(&lease).await?;
-        quarantine::expire(&mut transaction, &project_id, now).await?;
         let project = progress::project(&mut transaction, &project_id).await?;
         let saved = progress::walk(&mut transaction, &project_id, errand.lane).await?;
         transaction.commit().await.map_err(StoreError::doing("beginning a pass"))?;
@@ -186,7 +184,7 @@ impl Engine {
             lease: &pass.lease,
             request_no: self.request_no,
             limits: &settings.limits,
-            retention: settings.quarantine.retention,
+            retention: settings.retention.quarantine,
             asked: pass.asked,
             project: &pass.project,
             walk,
