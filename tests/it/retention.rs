@@ -241,6 +241,24 @@ async fn p5_a_lease_that_is_lost_between_two_batches_ends_the_pruning() {
 }
 
 #[tokio::test]
+async fn every_lease_begins_at_the_beginning() {
+    let vendor = Verbatim::with(&[("retention.outbox", "1d"), ("retention.versions", "1d")]).await;
+    let mut engine = vendor.engine().await;
+    vendor.read(&mut engine, &[item("s", "a")]).await;
+    vendor.read(&mut engine, &[item("s", "b")]).await;
+    vendor.database.execute("create table kept as select * from argos.outbox where position = 1").await;
+    vendor.clock.advance(TimeDelta::days(1));
+    assert_eq!(prune(&mut engine).await, [Pruned { outbox: 3, versions: 1, ..Pruned::default() }]);
+    // As from a backup: behind the place where pruning goes on.
+    let restore = "insert into argos.outbox select * from kept;
+                   update argos.submission_versions set item = '{}' where version = 1";
+    vendor.database.execute(restore).await;
+    assert_eq!(prune(&mut engine).await, [Pruned::default()]);
+    engine.release().await.unwrap();
+    assert_eq!(prune(&mut engine).await, [Pruned { outbox: 1, versions: 1, ..Pruned::default() }]);
+}
+
+#[tokio::test]
 async fn the_loop_prunes_now_and_then_and_a_backlog_after_each_pass() {
     let vendor = Verbatim::with(&[("retention.outbox", "1d"), ("retention.batch", "2")]).await;
     let mut engine = vendor.engine().await;
