@@ -24,6 +24,31 @@ pub const ITEM_OUTCOMES: [&str; 5] = ["new", "changed", "unchanged", "quarantine
 /// How a pass ended.
 pub const PASS_OUTCOMES: [&str; 4] = ["complete", "stopped", "failed", "not_leader"];
 
+/// What retention removes rows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrunedTable {
+    /// Items that could not be used.
+    Quarantine,
+    /// Events.
+    Outbox,
+    /// Bodies of versions.
+    Versions,
+}
+
+impl PrunedTable {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quarantine, Self::Outbox, Self::Versions];
+
+    /// The table's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quarantine => "quarantine",
+            Self::Outbox => "outbox",
+            Self::Versions => "submission_versions",
+        }
+    }
+}
+
 /// All metrics of the process.
 #[derive(Clone)]
 pub struct Metrics {
@@ -41,6 +66,8 @@ pub struct Metrics {
     passes: IntCounterVec,
     suspicious_empty: IntCounterVec,
     database_errors: IntCounterVec,
+    pruned_rows: IntCounterVec,
+    prune_failures: IntCounterVec,
     submissions: IntGaugeVec,
     red_flags_open: IntGaugeVec,
     red_flags_raised: IntCounterVec,
@@ -129,6 +156,18 @@ impl Metrics {
                 "Passes that ended because of the database.",
                 project,
             )?,
+            pruned_rows: counters(
+                r,
+                "pruned_rows_total",
+                "Rows that retention deleted, or (submission_versions) emptied, by table.",
+                &["project", "table"],
+            )?,
+            prune_failures: counters(
+                r,
+                "prune_failures_total",
+                "Times that removing what retention does not keep failed.",
+                project,
+            )?,
             submissions: gauges(
                 r,
                 "submissions",
@@ -186,6 +225,7 @@ impl Metrics {
         EventType::ALL.iter().for_each(|kind| drop(self.events.with_label_values(&[p, kind.as_str()])));
         DRIFT_KINDS.iter().for_each(|kind| drop(self.drift.with_label_values(&[p, kind])));
         self.refusal_reasons.iter().for_each(|reason| drop(self.quarantined.with_label_values(&[p, reason])));
+        PrunedTable::ALL.iter().for_each(|table| drop(self.pruned_rows.with_label_values(&[p, table.as_str()])));
         for lane in Lane::ALL.map(Lane::as_str) {
             self.pages.with_label_values(&[p, lane]);
             self.last_success.with_label_values(&[p, lane]);
@@ -198,6 +238,7 @@ impl Metrics {
             red_flags_open: self.red_flags_open.with_label_values(&[p]),
             suspicious_empty: self.suspicious_empty.with_label_values(&[p]),
             database_errors: self.database_errors.with_label_values(&[p]),
+            prune_failures: self.prune_failures.with_label_values(&[p]),
             detection_latency: self.detection_latency.with_label_values(&[p]),
             budget_remaining: self.budget_remaining.with_label_values(&[p]),
             poll_interval: self.poll_interval.with_label_values(&[p]),
@@ -229,6 +270,8 @@ pub struct ProjectMetrics {
     pub suspicious_empty: IntCounter,
     /// Passes that ended because of the database.
     pub database_errors: IntCounter,
+    /// Prunings that failed.
+    pub prune_failures: IntCounter,
     /// Vendor's time of a change to its observation, in seconds.
     pub detection_latency: Histogram,
     /// Requests of today that are not reserved yet.
@@ -276,6 +319,11 @@ impl ProjectMetrics {
     /// Items newly in quarantine.
     pub fn quarantined(&self, reason: &str, count: u64) {
         self.count(&self.all.quarantined, reason, count);
+    }
+
+    /// Rows that retention removed.
+    pub fn pruned(&self, table: PrunedTable, count: u64) {
+        self.count(&self.all.pruned_rows, table.as_str(), count);
     }
 
     /// A pass that ended.

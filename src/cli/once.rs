@@ -83,6 +83,9 @@ pub(super) async fn read_all(
         let mut engine = engine?;
         let failed = |source| AppError::Sync { project: project.id.clone(), source };
         let result = engine.once().await;
+        if result.is_ok() {
+            engine.prune_all().await;
+        }
         let released = engine.release().await;
         let report = match (result, released) {
             (Ok(report), Ok(())) => report,

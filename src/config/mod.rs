@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use settings::{
     Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll,
-    Project, Quarantine, Settings, Shutdown,
+    Project, Retention, Settings, Shutdown,
 };
 
 /// The defaults and the reference of every setting, as compiled in.

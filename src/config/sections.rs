@@ -6,10 +6,11 @@ use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
     Api, Database, Dialect, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll, Project,
-    Quarantine, Settings, Shutdown,
+    Retention, Settings, Shutdown,
 };
 use super::values::{
-    address, base_url, boolean, bytes, choice, day, days, duration, log_level, project_id, rate, seconds, text, whole,
+    address, base_url, boolean, bytes, choice, day, day_or_more, days, duration, log_level, project_id, rate, seconds,
+    text, whole,
 };
 
 /// Reads everything; what is wrong is left with the reader.
@@ -36,7 +37,12 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
             page_items: reader.value("limits.page_items", whole(1, 10_000_000)),
             walk_pages: reader.value("limits.walk_pages", whole(1, 1_000_000_000)),
         },
-        quarantine: Quarantine { retention: reader.value("quarantine.retention", duration) },
+        retention: Retention {
+            outbox: reader.optional("retention.outbox", day_or_more),
+            versions: reader.optional("retention.versions", day_or_more),
+            quarantine: reader.value("retention.quarantine", duration),
+            batch: reader.value("retention.batch", whole(1, 100_000)),
+        },
         database: database(reader),
         lease: Lease { ttl: reader.value("lease.ttl", seconds), holder: reader.optional("lease.holder", text) },
         http: Http { enabled: reader.value("http.enabled", boolean), listen: reader.value("http.listen", address) },

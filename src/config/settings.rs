@@ -23,8 +23,8 @@ pub struct Settings {
     pub events: Events,
     /// Guards against answers that no sane server gives.
     pub limits: Limits,
-    /// Submissions that could not be understood.
-    pub quarantine: Quarantine,
+    /// How long things are kept.
+    pub retention: Retention,
     /// PostgreSQL.
     pub database: Database,
     /// Which one of several running daemons does the work.
@@ -193,11 +193,17 @@ pub struct Limits {
     pub walk_pages: u32,
 }
 
-/// Submissions that could not be understood.
+/// How long things are kept.
 #[derive(Clone, Debug)]
-pub struct Quarantine {
-    /// How long their original text is kept.
-    pub retention: Duration,
+pub struct Retention {
+    /// Events in the outbox; at least a day, for ever if none.
+    pub outbox: Option<Duration>,
+    /// Bodies of states that another one has replaced, from then on; at least a day, for ever if none.
+    pub versions: Option<Duration>,
+    /// Items that could not be used, from their first sight.
+    pub quarantine: Duration,
+    /// The most rows that one statement removes; at least 1.
+    pub batch: u32,
 }
 
 /// PostgreSQL.

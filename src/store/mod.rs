@@ -12,4 +12,5 @@ pub mod lease;
 pub mod mirror;
 pub mod outbox;
 pub mod progress;
+pub mod prune;
 pub mod quarantine;

@@ -270,7 +270,7 @@ pub async fn covered_days(
     days: &[NaiveDate],
 ) -> Result<HashSet<NaiveDate>, StoreError> {
     let rows = sqlx::query_scalar!(
-        "select day from argos.created_days where project_id = $1 and day = any($2)",
+        "select day from argos.created_days where project_id = $1 and day = any($2) and covered_at is not null",
         project_id,
         days
     )

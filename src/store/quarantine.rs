@@ -75,12 +75,3 @@ pub async fn heal(connection: &mut PgConnection, project_id: &str, ids: &[String
             .map_err(StoreError::doing("clearing the quarantine"))?;
     Ok(done.rows_affected())
 }
-
-/// Removes what has been kept long enough.
-pub async fn expire(connection: &mut PgConnection, project_id: &str, at: Timestamp) -> Result<u64, StoreError> {
-    let done = sqlx::query!("delete from argos.quarantine where project_id = $1 and expires_at <= $2", project_id, at)
-        .execute(connection)
-        .await
-        .map_err(StoreError::doing("clearing the quarantine"))?;
-    Ok(done.rows_affected())
-}

@@ -1,6 +1,8 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
-//! `single` one submission, `upkeep` keeps the lease and the permits.
+//! `single` one submission, `upkeep` keeps the lease and the permits, `prune` removes
+//! what was kept long enough.
 
+mod prune;
 mod single;
 mod upkeep;
 mod walk;
@@ -12,6 +14,7 @@ use chrono::NaiveDate;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+pub use self::prune::Pruned;
 use self::upkeep::Picture;
 use self::walk::Walking;
 use super::error::SyncError;
@@ -64,6 +67,7 @@ pub struct Engine {
     count: u32,
     /// Whether to take back every write: see [`Engine::only_try`].
     dry_run: bool,
+    pruning: prune::Progress,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
@@ -94,6 +98,7 @@ impl Engine {
             block: None,
             count,
             dry_run: false,
+            pruning: prune::Progress::default(),
             picture: None,
             walking: BTreeMap::new(),
             lanes: BTreeMap::new(),

@@ -47,6 +47,9 @@ pub async fn run(mut engine: Engine) {
         let turn = engine.turn().await;
         log(&turn, &engine.parts().project.id, &mut last_error);
         useful = turn.is_ok();
+        if matches!(turn, Ok(Turn::Ended(_) | Turn::Rest(_))) {
+            engine.prune_when_due().await;
+        }
         let pause = pause(&turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
         next = Instant::now() + pause;
     }

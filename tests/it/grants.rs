@@ -1,30 +1,45 @@
-//! The grants of docs/postgresql.md are enough for the daemon's role.
+//! The grants of docs/postgresql.md are enough for the daemon's role, and each is needed for what it is said to be for.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 
 use argos_sync::app::App;
 use argos_sync::clock::Clock;
+use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::{Options, Simulator};
 use argos_sync::store::database::options;
+use argos_sync::sync::engine::Pruned;
+use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::Database;
 use crate::support::world::{World, settings};
+use crate::support::{Database, Verbatim};
+
+/// The statements of a step of docs/postgresql.md, for a role of the test's own.
+fn step(begins: &str, role: &str) -> String {
+    let docs = include_str!("../../docs/postgresql.md");
+    let after = docs.split(begins).nth(1).expect("the step");
+    let grants = after.split("```sql").nth(1).and_then(|block| block.split("```").next()).expect("its statements");
+    grants.replace("to argos_sync;", &format!("to {role};"))
+}
+
+/// A role with the grants of step 3, and the database's URL under which everything is done as that role, after connecting
+/// as whom the tests connect.
+async fn daemon(database: &Database, name: &str) -> (String, String) {
+    let role = format!("argos_test_{}_{name}", std::process::id());
+    execute(&database.pool, &format!("create role {role}")).await;
+    execute(&database.pool, &step("**3. As the migrator", &role)).await;
+    let separator = if database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options[role]={role}", database.url);
+    assert!(options(&url).is_ok());
+    (role, url)
+}
 
 #[tokio::test]
 async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
-    let docs = include_str!("../../docs/postgresql.md");
-    let after = docs.split("**3. As the migrator").nth(1).expect("step 3 of the roles");
-    let grants = after.split("```sql").nth(1).and_then(|block| block.split("```").next()).expect("its statements");
-    let role = format!("argos_test_{}_daemon", std::process::id());
-    let grants = grants.replace("to argos_sync;", &format!("to {role};"));
-
     let world = World::new(Options { initial: 50, ..Options::default() }).await;
-    let pool = &world.database.pool;
-    execute(pool, &format!("create role {role}")).await;
-    execute(pool, &grants).await;
-    // Everything as that role, after connecting as whom the tests connect.
-    let separator = if world.database.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options[role]={role}", world.database.url);
-    assert!(options(&url).is_ok());
+    let (role, url) = daemon(&world.database, "daemon").await;
     let changes = [("database.migrate", "false")];
     let app = App::open(settings(&world.simulator.base_url(), &url, &changes), Clock::system()).await.unwrap();
     app.prepare_database().await.unwrap();
@@ -35,10 +50,101 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     vendor_life(&world.simulator);
     let again = engine.once().await.unwrap();
     assert!(again.counts.changed > 0 && again.counts.quarantined > 0, "{again:?}");
+    // Without a retention, pruning asks for no right that is not there.
+    world.database.execute("update argos.quarantine set expires_at = '-infinity'").await;
+    let pruned = engine.prune().await.unwrap();
+    assert_eq!(pruned, Pruned { quarantine: again.counts.quarantined, ..Pruned::default() });
     engine.release().await.unwrap();
     app.close().await.unwrap();
-    execute(pool, &format!("drop owned by {role}; drop role {role}")).await;
+    execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
     drop::<Database>(world.database);
+}
+
+#[tokio::test]
+async fn a_retention_without_its_grant_is_told_once_and_reading_goes_on() {
+    let vendor = Verbatim::new().await;
+    let (role, url) = daemon(&vendor.database, "pruner").await;
+    let grants = step("**5. Optional", &role);
+    let (outbox, versions) = grants.split_once(';').expect("two statements");
+    let changes = [("database.migrate", "false"), ("retention.outbox", "30d"), ("retention.versions", "30d")];
+    let base_url = vendor.app.settings.projects[0].api.base_url.as_str();
+    let app = App::open(settings(base_url, &url, &changes), vendor.clock.clone()).await.unwrap();
+    let project = &app.settings.projects[0];
+    let mut engine = app.engine(project, "pruner", &Heartbeat::new(), &CancellationToken::new()).await.unwrap();
+    let item =
+        |email: &str| format!(r#"{{"submission_id":"s","created_at":"2026-03-10T12:00:00Z","email":"{email}"}}"#);
+    vendor.read(&mut engine, &[item("a"), "7".to_owned()]).await;
+    vendor.read(&mut engine, &[item("b")]).await;
+    vendor.clock.advance(TimeDelta::days(30));
+
+    let log = Log::default();
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || written.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let counts = async || {
+        let sql = "select format('%s events, %s bodies, %s quarantined', (select count(*) from argos.outbox),
+                          (select count(item) from argos.submission_versions), (select count(*) from argos.quarantine))";
+        vendor.database.text(sql).await.unwrap()
+    };
+    let before = counts().await;
+    let events = before.split(' ').next().unwrap().to_owned();
+    assert_eq!(before, format!("{events} events, 2 bodies, 1 quarantined"));
+
+    engine.prune_when_due().await;
+    let told = log.text();
+    for part in ["retention is not kept", "pruning the outbox", "42501", "table outbox", "docs/postgresql.md"] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+    assert_eq!(counts().await, format!("{events} events, 2 bodies, 0 quarantined"), "the others are still done");
+    assert_eq!(vendor.read(&mut engine, &[item("b")]).await.counts.unchanged, 1, "reading goes on");
+    for failures in [2, 3] {
+        vendor.clock.advance(TimeDelta::minutes(5));
+        engine.prune_when_due().await;
+        let line = format!("argos_sync_prune_failures_total{{project=\"default\"}} {failures}\n");
+        assert!(app.metrics.encode().unwrap().contains(&line));
+    }
+    assert_eq!(log.text().matches("retention is not kept").count(), 1, "{}", log.text());
+
+    execute(&vendor.database.pool, outbox).await;
+    vendor.clock.advance(TimeDelta::minutes(5));
+    engine.prune_when_due().await;
+    assert_eq!(counts().await, "0 events, 2 bodies, 0 quarantined");
+    assert!(log.text().contains("pruning versions"), "what is missing now is told: {}", log.text());
+
+    execute(&vendor.database.pool, versions).await;
+    vendor.clock.advance(TimeDelta::minutes(5));
+    engine.prune_when_due().await;
+    assert_eq!(counts().await, "0 events, 1 bodies, 0 quarantined");
+    assert_eq!(log.text().matches("retention is not kept").count(), 2, "{}", log.text());
+    drop(guard);
+
+    // The grant is for the body alone.
+    let column = "update argos.submission_versions set changed = '{}'";
+    let refused = sqlx::raw_sql(column).execute(&app.pool).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied"), "{refused}");
+    engine.release().await.unwrap();
+    app.close().await.unwrap();
+    execute(&vendor.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A change of every child table, and an item for the quarantine.

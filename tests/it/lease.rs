@@ -70,10 +70,13 @@ async fn p5_a_former_leader_writes_nothing() {
     let error = former.hot().await.unwrap_err();
     assert!(matches!(&error, SyncError::NotLeader { holder, .. } if holder == "leader"), "{error}");
     assert_eq!(everything(&world).await, before, "the former leader changed something");
+    assert!(matches!(former.prune().await.unwrap_err(), SyncError::NotLeader { .. }));
+    assert_eq!(everything(&world).await, before, "the former leader cleared something away");
     assert_eq!(world.simulator.requests().len(), asked);
 
     let report = leader.hot().await.unwrap();
     assert_eq!(report.counts.changed, 1);
+    leader.prune_when_due().await;
     assert_eq!(world.database.number("select count(*) from argos.quarantine").await, 0);
 }
 

@@ -20,6 +20,7 @@ mod leaks;
 mod lease;
 mod observability;
 mod process;
+mod retention;
 mod rules;
 mod support;
 mod vendor_samples;

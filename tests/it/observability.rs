@@ -97,6 +97,9 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     known.extend(EventType::ALL.iter().map(|kind| ("events_total", format!("type={}", kind.as_str()))));
     known.extend(DRIFT_KINDS.iter().map(|kind| ("drift_total", format!("kind={kind}"))));
     known.extend(Refusal::REASONS.iter().map(|reason| ("quarantined_total", format!("reason={reason}"))));
+    known.extend(
+        ["quarantine", "outbox", "submission_versions"].map(|table| ("pruned_rows_total", format!("table={table}"))),
+    );
     for lane in ["hot", "once"] {
         known.push(("pages_total", format!("lane={lane}")));
         known.push(("last_success_timestamp_seconds", format!("lane={lane}")));
@@ -108,6 +111,7 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     for name in [
         "suspicious_empty_walks_total",
         "database_errors_total",
+        "prune_failures_total",
         "red_flags_open",
         "request_budget_remaining",
         "poll_interval_seconds",
@@ -222,7 +226,7 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
         }
     }
     let allowed: BTreeSet<&str> =
-        ["project", "status", "kind", "lane", "outcome", "type", "reason", "result", "le", "version"].into();
+        ["project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "le", "version"].into();
     for (name, labels) in samples(&page).keys() {
         assert!(labels.keys().all(|label| allowed.contains(label.as_str())), "{name} {labels:?}");
     }

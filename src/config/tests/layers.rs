@@ -23,7 +23,9 @@ fn the_defaults_are_as_decided() {
     let limits = &settings.limits;
     assert_eq!((limits.item_bytes, limits.item_depth, limits.item_children), (1 << 20, 64, 2000));
     assert_eq!((limits.page_items, limits.walk_pages), (10_000, 100_000));
-    assert_eq!(settings.quarantine.retention.as_secs(), 7 * 86400);
+    let retention = &settings.retention;
+    assert_eq!((retention.outbox, retention.versions), (None, None), "kept for ever until a retention is set");
+    assert_eq!((retention.quarantine.as_secs(), retention.batch), (7 * 86400, 1000));
     let database = &settings.database;
     assert!(database.embedded && database.migrate && database.url.is_none() && database.hash_secret.is_none());
     assert_eq!((database.max_connections, database.data_dir.as_ref()), (5, None));

@@ -26,6 +26,15 @@ fn lengths_of_time_need_a_unit() {
                         write a number and a unit, such as 30s, 5m or 3d";
         refused("api.read_timeout", text, &sentence.replace("VALUE", text));
     }
+    for key in ["retention.outbox", "retention.versions"] {
+        for text in ["30m", "23h 59m"] {
+            refused(key, text, &format!("{key} = \"{text}\" (@) must be at least 1d"));
+        }
+        refused(key, "90", &format!("{key} = \"90\" (@) needs a unit: write 90s for seconds"));
+    }
+    let retention = none().flag("retention.outbox", "24h").flag("retention.versions", "1y").settings().retention;
+    assert_eq!(retention.outbox, Some(Duration::from_secs(86400)));
+    assert!(retention.versions.is_some_and(|versions| versions > Duration::from_secs(365 * 86400)));
     for text in ["36h", "1h", "1d 1ms"] {
         let sentence = "poll.lookback = \"VALUE\" (@) must be whole days, at least 1d";
         refused("poll.lookback", text, &sentence.replace("VALUE", text));
@@ -41,6 +50,7 @@ fn numbers_and_words_are_held_to_their_range() {
     }
     Given::file("api.count = 99.9").fails_with(&["api.count = \"99.9\" (FILE) must be a whole number from 1 to 2000"]);
     Given::file("api.count = [1]").fails_with(&["api.count (FILE) must be a single value"]);
+    refused("retention.batch", "0", "retention.batch = \"0\" (@) must be a whole number from 1 to 100000");
     refused("limits.item_depth", "101", "limits.item_depth = \"101\" (@) must be a whole number from 1 to 100");
     for text in ["0", "nan", "inf", "-1", "many"] {
         let sentence = "api.requests_per_second = \"VALUE\" (@) must be a number from 0.001 to 1000000";

@@ -295,7 +295,7 @@ impl Engine {
             lease: &lease,
             request_no: self.request_no,
             limits: &settings.limits,
-            retention: settings.quarantine.retention,
+            retention: settings.retention.quarantine,
             covers,
             asked,
             project,

@@ -115,7 +115,7 @@ async fn p10_an_item_heals_when_it_is_served_well_again() {
 
 #[tokio::test]
 async fn p10_the_quarantine_expires_although_the_item_is_served_on() {
-    let vendor = Verbatim::with(&[("quarantine.retention", "7d")]).await;
+    let vendor = Verbatim::with(&[("retention.quarantine", "7d")]).await;
     let mut engine = vendor.engine().await;
     let (good, huge) = (item("good", "\"email\":\"a\""), item("huge", "\"argos_score\":1e999999"));
     vendor.read(&mut engine, &[good.as_str(), "7", &huge]).await;
@@ -126,6 +126,7 @@ async fn p10_the_quarantine_expires_although_the_item_is_served_on() {
     assert_eq!(vendor.database.text(first_seen).await, first, "a repeat does not prolong it");
     vendor.clock.advance(TimeDelta::days(1));
     vendor.read(&mut engine, &[good]).await;
+    assert_eq!(engine.prune().await.unwrap().quarantine, 2);
     assert_eq!(vendor.database.number("select count(*) from argos.quarantine").await, 0);
 }
 
