@@ -120,7 +120,8 @@ impl Engine {
         {
             return Ok(walking);
         }
-        self.forget(lane).await?;
+        // One that is given up is overwritten by the first page of the new one.
+        self.lanes.entry(lane).or_default().running = None;
         Ok(Walking::new(lane, days, by_id))
     }
 
