@@ -13,7 +13,7 @@ use crate::argos::error::ApiError;
 use crate::argos::query::Query;
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Project, Settings};
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -49,15 +49,7 @@ struct By {
 impl Get {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
-        let other = |message: String| AppError::Other { message, exit: Exit::Usage };
-        let project = match (&self.project, settings.projects.as_slice()) {
-            (None, [project]) => project,
-            (None, _) => return Err(other("several projects are configured: name one with --project ID".to_owned())),
-            (Some(id), projects) => projects
-                .iter()
-                .find(|project| project.id == *id)
-                .ok_or_else(|| other(format!("no project {id:?} is configured")))?,
-        };
+        let project = one_project(&settings, self.project.as_deref())?;
         let metrics =
             Metrics::new(&ApiError::KINDS, &Refusal::REASONS).map_err(AppError::Metrics)?.project(&project.id);
         let client = Client::new(&project.api, &settings.limits, Clock::system(), metrics, Heartbeat::new())
@@ -74,6 +66,19 @@ impl Get {
             Err(error) => return Err(AppError::Other { message: chain(&error), exit: Exit::Failure }),
         }
         Ok(())
+    }
+}
+
+/// The project that is meant: the named one, or the only one.
+pub(super) fn one_project<'s>(settings: &'s Settings, named: Option<&str>) -> Result<&'s Project, AppError> {
+    let other = |message: String| AppError::Other { message, exit: Exit::Usage };
+    match (named, settings.projects.as_slice()) {
+        (None, [project]) => Ok(project),
+        (None, _) => Err(other("several projects are configured: name one with --project ID".to_owned())),
+        (Some(id), projects) => projects
+            .iter()
+            .find(|project| project.id == id)
+            .ok_or_else(|| other(format!("no project {id:?} is configured"))),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The command line: one file per subcommand.
 
+mod backfill;
 mod check;
 mod demo;
 mod get;
 mod migrate;
 mod once;
 mod postgres;
+mod refresh;
 mod run;
 mod simulate;
 
@@ -44,6 +46,10 @@ enum Command {
     Run,
     /// Read everything once (from poll.since, or all), print a summary, and end
     Once(once::Once),
+    /// Do what is left of the first import, or read some days again, with a progress bar
+    Backfill(backfill::Backfill),
+    /// Read one submission by id now, or have the running daemon do it
+    Refresh(refresh::Refresh),
     /// Create or upgrade the schema argos
     Migrate,
     /// Validate settings, database, migrations and one request per project, and print the effective settings
@@ -80,6 +86,8 @@ impl Cli {
             match self.command {
                 Command::Run => run::execute(settings).await,
                 Command::Once(once) => once.execute(settings).await,
+                Command::Backfill(backfill) => backfill.execute(settings).await,
+                Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,

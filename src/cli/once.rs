@@ -19,6 +19,9 @@ pub(super) struct Once {
     /// Print the summary as JSON, one line per project
     #[arg(long)]
     json: bool,
+    /// Only say what would change: every page is applied and taken back again
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Once {
@@ -32,7 +35,7 @@ impl Once {
         let result = async {
             let Some(prepared) = stop.run_until_cancelled(app.prepare_database()).await else { return Err(stopped()) };
             prepared?;
-            read_all(&app, &stop, |project, report| self.print(project, report)).await
+            read_all(&app, &stop, self.dry_run, |project, report| self.print(project, report)).await
         }
         .await;
         let closed = app.close().await;
@@ -52,7 +55,8 @@ impl Once {
             println!("{summary}");
         } else {
             println!(
-                "{project}: {} in {} pages, {} submissions: {} new, {} changed, {} unchanged, {} quarantined; {} events",
+                "{project}: {}{} in {} pages, {} submissions: {} new, {} changed, {} unchanged, {} quarantined; {} events",
+                if self.dry_run { "nothing was written; it would be: " } else { "" },
                 if report.complete { "complete" } else { "stopped" },
                 report.pages,
                 counts.items,
@@ -70,6 +74,7 @@ impl Once {
 pub(super) async fn read_all(
     app: &App,
     stop: &CancellationToken,
+    dry_run: bool,
     mut done: impl FnMut(&str, &PassReport),
 ) -> Result<(), AppError> {
     // Not the name of a daemon with the same settings: from its own name it would take the lease.
@@ -82,6 +87,9 @@ pub(super) async fn read_all(
         };
         let mut engine = engine?;
         let failed = |source| AppError::Sync { project: project.id.clone(), source };
+        if dry_run {
+            engine.only_try();
+        }
         let result = engine.once().await;
         if result.is_ok() {
             engine.prune_all().await;
@@ -108,7 +116,7 @@ pub(super) async fn read_all(
     first_error.map_or(Ok(()), Err)
 }
 
-fn stopped() -> AppError {
+pub(super) fn stopped() -> AppError {
     let message = "stopped before the end: run it again to go on".to_owned();
     AppError::Other { message, exit: Exit::Aborted }
 }

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod database;
 pub mod error;
 pub mod history;
+pub mod id_reads;
 pub mod lease;
 pub mod mirror;
 pub mod outbox;

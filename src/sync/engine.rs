@@ -140,16 +140,36 @@ impl Engine {
         self.to_end(Errand { lane: Lane::Once, target: Target::Days(days) }).await
     }
 
-    /// One walk over some days.
-    pub async fn backfill(&mut self, days: DayRange) -> Result<PassReport, SyncError> {
-        self.to_end(Errand { lane: Lane::Backfill, target: Target::Days(Some(days)) }).await
+    /// The walk that reads some days again, or (without days) does what is left of the import; `None`: nothing is left.
+    pub async fn backfill(&mut self, days: Option<DayRange>) -> Result<Option<Errand>, SyncError> {
+        self.look().await?;
+        let days = match days {
+            Some(days) => Some(Some(days)),
+            None => self.situation().import,
+        };
+        Ok(days.map(|days| Errand { lane: Lane::Backfill, target: Target::Days(days) }))
+    }
+
+    /// One request of an errand; the report, if it was the last.
+    pub async fn go_on(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
+        self.look().await?;
+        self.step(errand).await
+    }
+
+    /// How far a lane's walk has come, over all its interruptions: pages, submissions, and how many submissions the mirror
+    /// lets expect.
+    pub fn walked(&self, lane: Lane) -> (u64, u64, u64) {
+        let place = self.walking.get(&lane).and_then(|walking| walking.place.as_ref());
+        let number = |value: i64| u64::try_from(value).unwrap_or(0);
+        let expected =
+            self.picture.as_ref().zip(place).map_or(0, |(picture, walk)| picture.calendar.submissions(walk.days));
+        place.map_or((0, 0, expected), |walk| (number(walk.pages), number(walk.items), expected))
     }
 
     /// Does an errand to its end, from where it was interrupted. Ends early, without an error, when it is asked to stop.
     pub async fn to_end(&mut self, errand: Errand) -> Result<PassReport, SyncError> {
-        self.look().await?;
         loop {
-            if let Some(report) = self.step(errand).await? {
+            if let Some(report) = self.go_on(errand).await? {
                 return Ok(report);
             }
         }

@@ -126,7 +126,7 @@ impl Stage {
         let mut connection = self.app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
         progress::drop_walk(&mut connection, PROJECT, Lane::Once).await?;
         drop(connection);
-        once::read_all(&self.app, &CancellationToken::new(), |_, _| {}).await
+        once::read_all(&self.app, &CancellationToken::new(), false, |_, _| {}).await
     }
 
     /// Compares the mirror with what the vendor shows.

@@ -8,9 +8,9 @@ use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::query::Query;
 use crate::domain::lane::{Lane, View};
-use crate::store::calendar;
 use crate::store::error::StoreError;
 use crate::store::progress::{self, Walk};
+use crate::store::{calendar, id_reads};
 use crate::sync::apply::End;
 use crate::sync::error::SyncError;
 use crate::sync::report::{Counts, PassReport};
@@ -34,9 +34,27 @@ impl Engine {
         answer
     }
 
+    /// Reads one submission now. Returns whether the vendor showed it, and what became of it.
+    pub async fn refresh(&mut self, submission_id: &str) -> Result<(bool, Counts), SyncError> {
+        self.look().await?;
+        let read = self.read_by_id(Lane::Refresh, submission_id).await?;
+        let mut transaction = self.fenced(&self.held()?).await?;
+        id_reads::done(&mut transaction, &self.parts.project.id, submission_id).await?;
+        transaction.commit().await.map_err(StoreError::doing("taking a submission out of the queue"))?;
+        Ok(read)
+    }
+
     /// The next submission in a lane's queue.
     pub(super) async fn single(&mut self, lane: Lane) -> Result<PassReport, SyncError> {
-        Ok(PassReport { complete: true, ..PassReport::new(lane) })
+        let mut report = PassReport { complete: true, ..PassReport::new(lane) };
+        if lane == Lane::Refresh {
+            let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id).await?;
+            if let Some((id, _)) = next {
+                report.counts.add(self.refresh(&id).await?.1);
+                report.pages = 1;
+            }
+        }
+        Ok(report)
     }
 
     /// Asks for the next open submission of a day; the report, if there is none left.

@@ -19,7 +19,7 @@ use crate::domain::submission::KYC_RESULTS;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, mirror};
+use crate::store::{budget, calendar, database, id_reads, mirror};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Situation};
 
@@ -33,6 +33,8 @@ pub(super) struct Picture {
     pub(super) calendar: Calendar,
     /// Requests of today that nobody has reserved.
     unreserved: u64,
+    /// Submissions that wait to be read by id.
+    refresh: u64,
 }
 
 impl Picture {
@@ -133,12 +135,13 @@ impl Engine {
         let project = progress::project(&mut transaction, &project_id).await?;
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
+        let refresh = id_reads::count(&mut transaction, &project_id).await?;
         let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
         if let Some(count) = project.page_count {
             self.count = self.count.min(count);
         }
-        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left });
+        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left, refresh });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -184,7 +187,7 @@ impl Engine {
             },
             import,
             lanes: &self.lanes,
-            refresh: 0,
+            refresh: picture.refresh,
             confirm_at: None,
             canary_at: None,
         }

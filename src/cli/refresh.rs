@@ -1,0 +1,79 @@
+//! `argos-sync refresh`: one submission, now.
+
+use clap::Args;
+
+use super::get::one_project;
+use super::once::stopped;
+use crate::app::{App, AppError};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::exit::Exit;
+use crate::heartbeat::Heartbeat;
+use crate::lifecycle;
+use crate::store::error::StoreError;
+use crate::store::id_reads::{self, Reason};
+use crate::sync::error::SyncError;
+
+/// Options of `refresh`.
+#[derive(Args)]
+pub(super) struct Refresh {
+    /// The submission_id
+    id: String,
+    /// Which project, where several are configured
+    #[arg(long, value_name = "ID")]
+    project: Option<String>,
+}
+
+impl Refresh {
+    pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
+        settings.require_keys()?;
+        let stop = lifecycle::stop_on_signals()?;
+        let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
+            return Err(stopped());
+        };
+        let app = app?;
+        let result = match stop.run_until_cancelled(self.read(&app)).await {
+            Some(result) => result,
+            None => Err(stopped()),
+        };
+        let closed = app.close().await;
+        result.and(closed)
+    }
+
+    async fn read(&self, app: &App) -> Result<(), AppError> {
+        app.prepare_database().await?;
+        let project = one_project(&app.settings, self.project.as_deref())?;
+        let holder = format!("{}:refresh", app.settings.lease.holder_name());
+        let mut engine =
+            app.engine(project, &holder, &Heartbeat::new(), &tokio_util::sync::CancellationToken::new()).await?;
+        let failed = |source| AppError::Sync { project: project.id.clone(), source };
+        let result = engine.refresh(&self.id).await;
+        let released = engine.release().await;
+        match result {
+            Ok((shown, counts)) => {
+                let what = match (counts.new, counts.changed, counts.quarantined) {
+                    _ if !shown => "the vendor does not show it",
+                    (1.., _, _) => "new",
+                    (_, 1.., _) => "changed",
+                    (_, _, 1..) => "quarantined",
+                    _ => "unchanged",
+                };
+                println!("{}: {what}; {} events", self.id, counts.events_total());
+                if !shown {
+                    let message = format!("project {:?} shows no submission {:?}", project.id, self.id);
+                    return Err(AppError::Other { message, exit: Exit::Failure });
+                }
+                released.map_err(failed)
+            }
+            Err(SyncError::NotLeader { holder, .. }) => {
+                let connecting = StoreError::doing("connecting");
+                let mut connection = app.pool.acquire().await.map_err(connecting)?;
+                let ids = [self.id.clone()];
+                id_reads::push(&mut connection, &project.id, &ids, Reason::Refresh, app.clock.now()).await?;
+                println!("{}: queued; {holder}, which is at work, reads it next", self.id);
+                Ok(())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
