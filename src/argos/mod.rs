@@ -3,6 +3,7 @@
 //! Nothing here knows the database. [`client`] asks and retries, [`pace`] says how fast, [`envelope`] splits an answer
 //! into raw items, [`decode`] turns one raw item into a [`crate::domain::submission::Submission`].
 
+pub mod cipher;
 pub mod client;
 pub mod decode;
 pub mod envelope;
