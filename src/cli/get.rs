@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use super::project;
 use crate::app::AppError;
 use crate::argos::client::Client;
 use crate::argos::decode::Refusal;
@@ -49,15 +50,7 @@ struct By {
 impl Get {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
-        let other = |message: String| AppError::Other { message, exit: Exit::Usage };
-        let project = match (&self.project, settings.projects.as_slice()) {
-            (None, [project]) => project,
-            (None, _) => return Err(other("several projects are configured: name one with --project ID".to_owned())),
-            (Some(id), projects) => projects
-                .iter()
-                .find(|project| project.id == *id)
-                .ok_or_else(|| other(format!("no project {id:?} is configured")))?,
-        };
+        let project = project(&settings, self.project.as_deref())?;
         let metrics =
             Metrics::new(&ApiError::KINDS, &Refusal::REASONS).map_err(AppError::Metrics)?.project(&project.id);
         let client = Client::new(&project.api, &settings.limits, Clock::system(), metrics, Heartbeat::new())

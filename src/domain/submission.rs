@@ -21,8 +21,15 @@ pub fn drift(counts: &mut Drift, kind: &'static str) {
 }
 
 /// The kinds of [`Drift`], for metrics that stand at 0 from the start.
-pub const DRIFT_KINDS: &[&str] =
-    &["bad_field", "replaced_characters", "aml_missing", "unknown_aml_status", "unknown_kyc_result", "outside_window"];
+pub const DRIFT_KINDS: &[&str] = &[
+    "bad_field",
+    "replaced_characters",
+    "aml_missing",
+    "unknown_aml_status",
+    "unknown_kyc_result",
+    "outside_window",
+    "not_encrypted",
+];
 
 /// A usable item. `Debug` prints the id alone: everything else may be personal data.
 #[derive(Clone)]
