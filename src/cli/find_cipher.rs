@@ -54,7 +54,7 @@ impl FindCipher {
         let no_use = |error: ApiError| failed(format!("the answer is no use: {}. {}", chain(&error), error.advice()));
         let Some(sealed) = Sealed::find(&answer).map_err(no_use)? else {
             let page = Page::split(answer.into_owned().into_bytes(), None, page_items, false).map_err(no_use)?;
-            println!("The answer is not encrypted ({} submissions). This is right for it:\n", page.len());
+            println!("The answer is not encrypted ({}). This is right for it:\n", submissions(&page));
             println!("encryption = \"off\"");
             return Ok(());
         };
@@ -67,7 +67,7 @@ impl FindCipher {
                 tried += 1;
                 let opened = Page::split(answer.clone().into_owned().into_bytes(), Some(&cipher), page_items, false);
                 let inside = match opened {
-                    Ok(page) => format!("{} submissions", page.len()),
+                    Ok(page) => submissions(&page),
                     Err(ApiError::Undecryptable { .. }) => continue,
                     // It can be read; what it says is another matter.
                     Err(error) => format!("but then, {}", chain(&error)),
@@ -112,6 +112,13 @@ impl Source {
 fn secrets(api: &Api) -> Vec<(Source, &SecretString)> {
     let secret = api.encryption.secret.as_ref().map(|secret| (Source::Secret, secret));
     secret.into_iter().chain(api.key.as_ref().map(|key| (Source::ApiKey, key))).collect()
+}
+
+fn submissions(page: &Page) -> String {
+    match page.len() {
+        1 => "1 submission".to_owned(),
+        many => format!("{many} submissions"),
+    }
 }
 
 /// The settings of a variant, as they stand in a file.
