@@ -11,7 +11,7 @@
 //!   sync::plan     which days are due (pure)
 //!   sync::engine   walks them, page by page:
 //!     argos::client    1 fetch    no transaction is open; deadlines, size cap, retries and budget are in here
-//!     argos::envelope  2 split    the answer into raw items, not decoded
+//!     argos::envelope  2 split    the answer, decrypted if it is encrypted, into raw items, not decoded
 //!     sync::apply      3 begin    renew the lease's row first: it stays locked until the commit
 //!       store::mirror  4 look up  the stored hashes; an item with the same bytes is done
 //!       argos::decode  5 decode   the others; what cannot be used goes to the quarantine

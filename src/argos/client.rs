@@ -1,5 +1,7 @@
 //! Asks the vendor: one request at a time, with deadlines, limits and retries.
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
@@ -7,10 +9,12 @@ use reqwest::{Response, redirect};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
+use super::cipher::{Cipher, KeyError, Variant};
 use super::envelope::Page;
 use super::error::{ApiError, known_code};
 use super::pace::{self, Delays, Pace, retry_after};
 use super::query::{self, Query};
+use super::sealed::Sealed;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, Dialect, Limits, Parameters};
 use crate::heartbeat::Heartbeat;
@@ -22,6 +26,9 @@ pub struct Client {
     api: Api,
     page_items: usize,
     key: HeaderValue,
+    cipher: Option<Cipher>,
+    /// Whether it was said that an answer came in the clear although a cipher is set.
+    told: AtomicBool,
     /// Permits and the limit per second.
     pub pace: Pace,
     clock: Clock,
@@ -48,6 +55,9 @@ pub enum ClientError {
     /// The key is not a header value.
     #[error("the API key holds characters that cannot be sent in a header: check api.key or api.key_file")]
     KeyNotAHeader,
+    /// The secret is not of the form that `api.encryption_key` says.
+    #[error("the key to decrypt answers with cannot be made: check api.encryption_key and the secret")]
+    EncryptionKey(#[source] KeyError),
     /// TLS or proxy settings.
     #[error("cannot set up HTTPS: check the system's certificates and HTTPS_PROXY")]
     Http(#[source] reqwest::Error),
@@ -63,6 +73,9 @@ impl Client {
         heartbeat: Heartbeat,
     ) -> Result<Self, ClientError> {
         let key = api.key.as_ref().ok_or(ClientError::NoKey)?;
+        let secret = api.encryption.secret.as_ref().unwrap_or(key).expose_secret();
+        let cipher = Variant::chosen(&api.encryption).map(|variant| Cipher::new(variant, secret)).transpose();
+        let cipher = cipher.map_err(ClientError::EncryptionKey)?;
         let mut key = HeaderValue::from_str(key.expose_secret()).map_err(|_| ClientError::KeyNotAHeader)?;
         key.set_sensitive(true);
         let mut http = reqwest::Client::builder()
@@ -79,6 +92,8 @@ impl Client {
             api: api.clone(),
             page_items: limits.page_items,
             key,
+            cipher,
+            told: AtomicBool::new(false),
             pace: Pace::new(api),
             clock,
             metrics,
@@ -110,27 +125,59 @@ impl Client {
     pub async fn submissions_within(&self, query: &Query, delays: &mut Delays) -> Result<Answer<Page>, ApiError> {
         let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
         let parameters = query.parameters(self.api.dialect);
+        let read = |body| Page::split(body, self.cipher.as_ref(), self.page_items, by_id);
+        let answer = self.tried("submission", &parameters, delays, read).await?;
+        if self.cipher.is_some() && !answer.content.sealed {
+            self.in_the_clear();
+        }
+        Ok(answer)
+    }
+
+    /// Asks for a page and gives it as it came, encrypted or not.
+    pub async fn raw(&self, query: &Query) -> Result<Vec<u8>, ApiError> {
+        let parameters = query.parameters(self.api.dialect);
+        Ok(self.tried("submission", &parameters, &mut self.delays(), Ok).await?.content)
+    }
+
+    /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
+    pub async fn applicant(&self, applicant_id: &str) -> Result<Vec<serde_json::Value>, ApiError> {
+        let parameters = [("applicant_id", applicant_id.to_owned())];
+        let read = |body: Vec<u8>| {
+            let not_json = |_| ApiError::NotAList { what: "not the documented JSON" };
+            let sealed = std::str::from_utf8(&body).map_or(Ok(None), Sealed::find)?;
+            let Some(sealed) = sealed else { return serde_json::from_slice(&body).map_err(not_json) };
+            let plain = sealed.open(self.cipher.as_ref().ok_or(ApiError::Encrypted)?)?;
+            let no_list = |_| ApiError::Undecryptable { what: "it comes out as JSON, but as no list" };
+            serde_json::from_str(&plain).map_err(no_list)
+        };
+        Ok(self.tried("submission/applicant", &parameters, &mut self.delays(), read).await?.content)
+    }
+
+    /// Asks until an answer can be read, or no try is left.
+    async fn tried<T>(
+        &self,
+        path: &str,
+        parameters: &[(&'static str, String)],
+        delays: &mut Delays,
+        read: impl Fn(Vec<u8>) -> Result<T, ApiError>,
+    ) -> Result<Answer<T>, ApiError> {
         loop {
-            let answer = self.ask("submission", &parameters).await;
-            let page = answer.and_then(|(body, sent_at)| Ok((Page::split(body, self.page_items, by_id)?, sent_at)));
-            match page {
+            let answer = self.ask(path, parameters).await;
+            match answer.and_then(|(body, sent_at)| Ok((read(body)?, sent_at))) {
                 Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
                 Err(error) => self.pause(delays, error).await?,
             }
         }
     }
 
-    /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
-    pub async fn applicant(&self, applicant_id: &str) -> Result<Vec<serde_json::Value>, ApiError> {
-        let parameters = [("applicant_id", applicant_id.to_owned())];
-        let mut delays = self.delays();
-        loop {
-            let answer = self.ask("submission/applicant", &parameters).await;
-            let not_json = |_| ApiError::NotAList { what: "not the documented JSON" };
-            match answer.and_then(|(body, _)| serde_json::from_slice(&body).map_err(not_json)) {
-                Ok(list) => return Ok(list),
-                Err(error) => self.pause(&mut delays, error).await?,
-            }
+    /// Notes that an answer was not encrypted. It is used all the same: TLS has brought it.
+    fn in_the_clear(&self) {
+        self.metrics.drift("not_encrypted", 1);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the vendor answers in the clear although api.encryption is set: if the project's \"secure data \
+                 transmission\" option is off, set api.encryption = \"off\" (said once)"
+            );
         }
     }
 
@@ -157,6 +204,7 @@ impl Client {
             return Err(ApiError::BudgetSpent);
         }
         self.heartbeat.expect_within(self.api.timeout);
+        let parameters = &*self.sealed(parameters);
         let (sent_at, started) = (self.clock.now(), Instant::now());
         let mut request = self.http.get(self.url(path, parameters)).header("x-api-key", self.key.clone());
         if self.api.parameters == Parameters::Body {
@@ -170,6 +218,19 @@ impl Client {
         };
         self.metrics.request(status, started.elapsed());
         Ok((result?, sent_at))
+    }
+
+    /// The parameters, encrypted if the settings say so: all of them as one JSON object, sent as the parameter `body`
+    /// (developers.argosidentity.com, GET/Submission, section 6).
+    fn sealed<'p>(&self, parameters: &'p [(&'static str, String)]) -> Cow<'p, [(&'static str, String)]> {
+        match &self.cipher {
+            Some(cipher) if self.api.encryption.requests => {
+                let mut fresh = [0; 16];
+                getrandom::fill(&mut fresh).expect("the system gives random bytes");
+                vec![("body", cipher.encrypt(query::body(parameters).as_bytes(), fresh))].into()
+            }
+            _ => parameters.into(),
+        }
     }
 
     fn url(&self, path: &str, parameters: &[(&'static str, String)]) -> Url {
@@ -204,7 +265,15 @@ impl Client {
                 Err(_) => break,
             }
         }
-        if success { Ok(body) } else { Err(refused(status, &body, retry_after)) }
+        if success {
+            return Ok(body);
+        }
+        // Whether errors are encrypted is not documented.
+        let plain = self
+            .cipher
+            .as_ref()
+            .and_then(|cipher| Sealed::find(std::str::from_utf8(&body).ok()?).ok()??.open(cipher).ok());
+        Err(refused(status, plain.as_ref().map_or(body.as_slice(), String::as_bytes), retry_after))
     }
 }
 
@@ -236,10 +305,15 @@ fn refused(status: u16, body: &[u8], retry_after: Option<Duration>) -> ApiError 
     let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str);
     let code = text("errorCode").or_else(|| text("code")).and_then(known_code);
     let message = text("message").or_else(|| text("Message")).unwrap_or_default();
+    let said = message.to_ascii_lowercase();
     match status {
         300..=399 => ApiError::Redirected { status },
         403 if message.contains("explicit deny") || message.contains("not authorized to access this resource") => {
             ApiError::AddressRefused
+        }
+        // What the vendor says on other endpoints (argos-api.md, section 5).
+        400..=499 if said.contains("encrypted body") || said.contains("decryption is fail") => {
+            ApiError::RequestNotDecrypted { status }
         }
         // What the vendor's gateway says of a path that it does not know.
         403 if message == "Missing Authentication Token" => ApiError::BadRequest { status, code },

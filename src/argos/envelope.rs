@@ -7,8 +7,10 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::cipher::Cipher;
 use super::error::{ApiError, known_code};
 use super::query::Cursor;
+use super::sealed::{self, Sealed, Shape};
 
 /// A page of raw items.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// Whether the body was not UTF-8 and characters were replaced.
     pub replaced: bool,
+    /// Whether the answer was encrypted.
+    pub sealed: bool,
 }
 
 /// An item as it was sent.
@@ -46,20 +50,43 @@ impl Page {
         self.items.is_empty()
     }
 
-    /// Splits the body of a success answer. `missing_is_empty`: whether an object without `Items` means "nothing found"
-    /// (asked for one id; how the vendor says "not found" is not documented) or is an error (a list).
-    pub fn split(body: Vec<u8>, max_items: usize, missing_is_empty: bool) -> Result<Self, ApiError> {
+    /// Splits the body of a success answer, and decrypts it first if it is encrypted. `missing_is_empty`: whether an
+    /// object without `Items` means "nothing found" (asked for one id; how the vendor says "not found" is not
+    /// documented) or is an error (a list).
+    pub fn split(
+        body: Vec<u8>,
+        cipher: Option<&Cipher>,
+        max_items: usize,
+        missing_is_empty: bool,
+    ) -> Result<Self, ApiError> {
         let (body, replaced) = match String::from_utf8(body) {
             Ok(body) => (body, false),
             Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
         };
+        if let Some(cipher) = cipher
+            && let Some(sealed) = Sealed::find(&body)?
+        {
+            let page = Self::split_plain(sealed.open(cipher)?, false, max_items, missing_is_empty);
+            let mut page = page.map_err(|error| match error {
+                ApiError::NotAList { .. } => ApiError::Undecryptable { what: "it comes out as JSON, but as no list" },
+                ApiError::Encrypted => ApiError::Undecryptable { what: "it comes out as encrypted once more" },
+                other => other,
+            })?;
+            page.sealed = true;
+            page.next = page.next.or(sealed.next);
+            return Ok(page);
+        }
+        Self::split_plain(body, replaced, max_items, missing_is_empty)
+    }
+
+    fn split_plain(body: String, replaced: bool, max_items: usize, missing_is_empty: bool) -> Result<Self, ApiError> {
         match parts(&body, max_items, missing_is_empty) {
-            Ok((items, next)) => Ok(Self { items, next, replaced, body }),
+            Ok((items, next)) => Ok(Self { items, next, replaced, body, sealed: false }),
             // A control character that one item does not escape must not cost the page.
             Err(error @ ApiError::NotAList { what: NOT_JSON }) => {
                 let body = with_controls_escaped(&body).ok_or(error)?;
                 let (items, next) = parts(&body, max_items, missing_is_empty)?;
-                Ok(Self { items, next, replaced: true, body })
+                Ok(Self { items, next, replaced: true, body, sealed: false })
             }
             Err(error) => Err(error),
         }
@@ -74,6 +101,9 @@ type Parts = (Vec<(Range<usize>, Option<String>)>, Option<Cursor>);
 fn parts(body: &str, max_items: usize, missing_is_empty: bool) -> Result<Parts, ApiError> {
     let not_a_list = |what| ApiError::NotAList { what };
     let text = body.trim_start_matches('\u{feff}').trim();
+    if sealed::quoted(text).is_some() {
+        return Err(ApiError::Encrypted);
+    }
     if !text.starts_with('{') {
         return Err(not_a_list(if text.starts_with('<') { "HTML" } else { "not a JSON object" }));
     }
@@ -84,6 +114,8 @@ fn parts(body: &str, max_items: usize, missing_is_empty: bool) -> Result<Parts, 
     envelope.refuse_what_is_no_list()?;
     let items = match envelope.items {
         Some(items) => items,
+        // An item would be found where none was taken for the answer: better no answer.
+        None if envelope.submission_id.is_some() => return Err(not_a_list("a submission without Items around it")),
         None if missing_is_empty => Vec::new(),
         None => return Err(not_a_list("a JSON object without Items")),
     };
@@ -138,15 +170,15 @@ struct Envelope<'a> {
     success: Option<&'a RawValue>,
     #[serde(borrow, rename = "errorCode")]
     error_code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    submission_id: Option<&'a RawValue>,
 }
 
 impl Envelope<'_> {
     fn refuse_what_is_no_list(&self) -> Result<(), ApiError> {
         let is = |value: Option<&RawValue>, text: &str| value.is_some_and(|value| value.get() == text);
-        // Encrypted answers carry a flag, or the cipher text in `data` or `body` (argos-api.md, section 5).
-        let text = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('"'));
-        let cipher = self.items.is_none() && (text(self.data) || text(self.body) || nested_cipher(self.body));
-        if is(self.is_encrypted, "true") || cipher {
+        let shape = Shape { items: self.items.is_some(), flag: self.is_encrypted, data: self.data, body: self.body };
+        if shape.is_sealed() {
             return Err(ApiError::Encrypted);
         }
         let code = self.error_code.and_then(|code| serde_json::from_str::<String>(code.get()).ok());
@@ -164,18 +196,9 @@ impl Envelope<'_> {
     }
 }
 
-fn nested_cipher(body: Option<&RawValue>) -> bool {
-    #[derive(Deserialize)]
-    struct Body {
-        #[expect(dead_code, reason = "its being a text is what counts")]
-        data: String,
-    }
-    body.is_some_and(|body| serde_json::from_str::<Body>(body.get()).is_ok())
-}
-
 /// Reads `nextpageKey`. Absent, `null` and `{}` mean the last page; a key that lacks a part cannot be sent back, and
 /// taking it for the end would pass a part of the list for the whole.
-fn cursor(key: &RawValue) -> Result<Option<Cursor>, ApiError> {
+pub(super) fn cursor(key: &RawValue) -> Result<Option<Cursor>, ApiError> {
     let error = ApiError::NotAList { what: "its nextpageKey is not an id and a created_at" };
     let Ok(value) = serde_json::from_str::<serde_json::Value>(key.get()) else { return Err(error) };
     match value {
@@ -234,7 +257,7 @@ mod tests {
     use super::*;
 
     fn split(body: &str) -> Result<Page, ApiError> {
-        Page::split(body.as_bytes().to_vec(), 10, false)
+        Page::split(body.as_bytes().to_vec(), None, 10, false)
     }
 
     #[test]
@@ -284,10 +307,59 @@ mod tests {
             ("{\"isEncrypted\":true,\"body\":\"abc\"}", "encrypted"),
             ("{\"data\":\"abc\"}", "encrypted"),
             ("{\"body\":{\"data\":\"abc\"}}", "encrypted"),
+            ("\"abc\"", "encrypted"),
+            ("{\"isEncrypted\":true}", "encrypted"),
             ("{\"Items\":[1,1,1,1,1,1,1,1,1,1,1]}", "too_large"),
         ] {
             assert_eq!(split(body).err().map(|error| error.kind()), Some(kind), "{body}");
         }
-        assert!(Page::split(b"{}".to_vec(), 10, true).unwrap().is_empty());
+        assert!(Page::split(b"{}".to_vec(), None, 10, true).unwrap().is_empty());
+        let alone = Page::split(br#"{"submission_id":"a"}"#.to_vec(), None, 10, true);
+        assert_eq!(alone.err().map(|error| error.kind()), Some("not_a_list"));
+    }
+
+    #[test]
+    fn an_encrypted_page_is_a_page_or_a_clear_stop() {
+        use crate::argos::cipher::Variant;
+        use crate::config::{CipherMode, KeyForm, TextEncoding};
+
+        let variant = Variant { mode: CipherMode::Ecb, key: KeyForm::First32, encoding: TextEncoding::Base64 };
+        let cipher = Cipher::new(variant, "key").unwrap();
+        let text = |plain: &str| cipher.encrypt(plain.as_bytes(), [0; 16]);
+        let split = |body: String, by_id| Page::split(body.into_bytes(), Some(&cipher), 3, by_id);
+        let open = |plain: &str, by_id| split(format!(r#"{{"isEncrypted":true,"data":"{}"}}"#, text(plain)), by_id);
+
+        let list = r#"{"Items":[{"submission_id":"a"}],"nextpageKey":{"id":"a","created_at":"b"}}"#;
+        let page = open(list, false).unwrap();
+        assert!(page.sealed && !page.replaced && page.next.is_some());
+        assert_eq!(page.items().next().unwrap().submission_id, Some("a"));
+        assert!(open("{}", true).unwrap().is_empty());
+        assert!(open("{\"Items\":[\"\n\"]}", false).unwrap().replaced);
+        // In the clear although a cipher is set.
+        let page = split(list.to_owned(), false).unwrap();
+        assert!(!page.sealed && page.len() == 1);
+        // The key of the next page in the clear.
+        let outside = r#"{"data":"DATA","nextpageKey":{"id":"o","created_at":"o"}}"#;
+        let next = |plain| split(outside.replace("DATA", &text(plain)), false).unwrap().next.unwrap().id;
+        assert_eq!((next(list), next("{\"Items\":[]}")), ("a".to_owned(), "o".to_owned()));
+
+        for (plain, by_id, kind) in [
+            ("[{\"submission_id\":\"a\"}]", false, "decryption_failed"),
+            ("{\"submission_id\":\"a\"}", true, "decryption_failed"),
+            ("{}", false, "decryption_failed"),
+            ("{\"Items\":[", false, "decryption_failed"),
+            ("not JSON", false, "decryption_failed"),
+            ("{\"data\":\"YWJj\"}", false, "decryption_failed"),
+            ("{\"Items\":[1,1,1,1]}", false, "too_large"),
+            ("{\"errorCode\":\"invalid_project\"}", false, "key_refused"),
+            ("{\"success\":false,\"errorCode\":\"processing_error\"}", true, "server_failed"),
+        ] {
+            assert_eq!(open(plain, by_id).err().map(|error| error.kind()), Some(kind), "{plain}");
+        }
+        for garbage in ["", "abc", "%%%", &text(list)[..20], &format!("AAAA{}", &text(list)[4..])] {
+            let error = split(format!(r#"{{"data":"{garbage}"}}"#), false).err().unwrap();
+            assert_eq!(error.kind(), "decryption_failed", "{garbage}");
+            assert!(error.needs_a_person() && !error.retryable());
+        }
     }
 }

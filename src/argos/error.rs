@@ -78,8 +78,20 @@ pub enum ApiError {
         code: Option<&'static str>,
     },
     /// The answer is encrypted.
-    #[error("the answer is encrypted")]
+    #[error("the answer is encrypted, and api.encryption is off")]
     Encrypted,
+    /// The answer is encrypted, and the settings do not open it.
+    #[error("the answer is encrypted and cannot be decrypted: {what}")]
+    Undecryptable {
+        /// What is wrong with it, without its content.
+        what: &'static str,
+    },
+    /// 4xx, with the words in which the vendor says that a request's encryption cannot be read.
+    #[error("the vendor could not decrypt the request (status {status})")]
+    RequestNotDecrypted {
+        /// HTTP status.
+        status: u16,
+    },
     /// No request may be sent now.
     #[error("the request budget of today (UTC) is spent")]
     BudgetSpent,
@@ -107,7 +119,7 @@ pub fn known_code(code: &str) -> Option<&'static str> {
 
 impl ApiError {
     /// All values of [`ApiError::kind`], for metrics that stand at 0 from the start.
-    pub const KINDS: [&'static str; 14] = [
+    pub const KINDS: [&'static str; 16] = [
         "unreachable",
         "timed_out",
         "broke_off",
@@ -121,6 +133,8 @@ impl ApiError {
         "too_large",
         "not_a_list",
         "encrypted",
+        "decryption_failed",
+        "encryption_refused",
         "budget_spent",
     ];
 
@@ -140,6 +154,8 @@ impl ApiError {
             Self::TooLarge { .. } => "too_large",
             Self::NotAList { .. } => "not_a_list",
             Self::Encrypted => "encrypted",
+            Self::Undecryptable { .. } => "decryption_failed",
+            Self::RequestNotDecrypted { .. } => "encryption_refused",
             Self::BudgetSpent => "budget_spent",
         }
     }
@@ -161,6 +177,8 @@ impl ApiError {
             | Self::Redirected { .. }
             | Self::TooLarge { .. }
             | Self::Encrypted
+            | Self::Undecryptable { .. }
+            | Self::RequestNotDecrypted { .. }
             | Self::BudgetSpent => false,
         }
     }
@@ -174,6 +192,8 @@ impl ApiError {
                 | Self::BadRequest { .. }
                 | Self::Redirected { .. }
                 | Self::Encrypted
+                | Self::Undecryptable { .. }
+                | Self::RequestNotDecrypted { .. }
         )
     }
 
@@ -249,7 +269,13 @@ impl ApiError {
                 "Something else answered than the documented API, perhaps a proxy or a maintenance page: check api.base_url; run goes on trying."
             }
             Self::Encrypted => {
-                "The project has the \"secure data transmission\" option on, which this release cannot read: switch it off in the ARGOS dashboard."
+                "The project has the \"secure data transmission\" option on: run argos-sync find-cipher, which prints the api.encryption settings to use, or switch the option off in the ARGOS dashboard."
+            }
+            Self::Undecryptable { .. } => {
+                "The api.encryption settings or the secret do not fit, perhaps since the API key was changed; nothing is stored: argos-sync find-cipher tries all settings on one answer."
+            }
+            Self::RequestNotDecrypted { .. } => {
+                "The project takes encrypted requests only, or does not understand ours: set api.encryption_requests = true; if it is set, check the other api.encryption settings and the secret."
             }
             Self::BudgetSpent => {
                 "Requests go on at 00:00 UTC. Raise api.requests_per_day if the vendor allows more, or poll.interval to need less."

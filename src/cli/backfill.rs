@@ -7,8 +7,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::get::one_project;
 use super::once::stopped;
+use super::project;
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{Project, Settings};
@@ -45,7 +45,7 @@ impl Backfill {
             let message = "--from is later than --to: exchange them".to_owned();
             return Err(AppError::Other { message, exit: Exit::Usage });
         }
-        let project = one_project(&settings, self.project.as_deref())?.clone();
+        let project = project(&settings, self.project.as_deref())?.clone();
         let stop = lifecycle::stop_on_signals()?;
         let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
             return Err(stopped());

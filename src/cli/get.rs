@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use super::project;
 use crate::app::AppError;
 use crate::argos::client::Client;
 use crate::argos::decode::Refusal;
@@ -13,7 +14,7 @@ use crate::argos::error::ApiError;
 use crate::argos::query::Query;
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::config::{Project, Settings};
+use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -49,7 +50,7 @@ struct By {
 impl Get {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
-        let project = one_project(&settings, self.project.as_deref())?;
+        let project = project(&settings, self.project.as_deref())?;
         let metrics =
             Metrics::new(&ApiError::KINDS, &Refusal::REASONS).map_err(AppError::Metrics)?.project(&project.id);
         let client = Client::new(&project.api, &settings.limits, Clock::system(), metrics, Heartbeat::new())
@@ -66,19 +67,6 @@ impl Get {
             Err(error) => return Err(AppError::Other { message: chain(&error), exit: Exit::Failure }),
         }
         Ok(())
-    }
-}
-
-/// The project that is meant: the named one, or the only one.
-pub(super) fn one_project<'s>(settings: &'s Settings, named: Option<&str>) -> Result<&'s Project, AppError> {
-    let other = |message: String| AppError::Other { message, exit: Exit::Usage };
-    match (named, settings.projects.as_slice()) {
-        (None, [project]) => Ok(project),
-        (None, _) => Err(other("several projects are configured: name one with --project ID".to_owned())),
-        (Some(id), projects) => projects
-            .iter()
-            .find(|project| project.id == id)
-            .ok_or_else(|| other(format!("no project {id:?} is configured"))),
     }
 }
 

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod demo;
+mod find_cipher;
 mod get;
 mod migrate;
 mod once;
@@ -16,8 +17,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Settings};
-use crate::{exit, logging};
+use crate::config::{self, Project, Settings};
+use crate::exit::{self, Exit};
+use crate::logging;
 
 /// Mirrors ARGOS ID check submissions into PostgreSQL by polling GET /submission, and writes an event for every change
 /// into an outbox table in the same transaction.
@@ -56,6 +58,8 @@ enum Command {
     Check,
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
+    /// Try every encryption setting on one encrypted answer, and print those that open it
+    FindCipher(find_cipher::FindCipher),
     /// Show the main job: a private PostgreSQL, the simulator and the daemon, with a live view
     Demo(demo::Demo),
     /// Serve a stand-in for the vendor's API on loopback
@@ -91,6 +95,7 @@ impl Cli {
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
+                Command::FindCipher(find) => find.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
@@ -103,6 +108,19 @@ impl Cli {
 
     fn settings(&self) -> Result<Settings, AppError> {
         Ok(config::load(self.global.config.as_deref(), &config::environment(), &self.global.set)?)
+    }
+}
+
+/// The project that the command line names, or the only one.
+fn project<'s>(settings: &'s Settings, id: Option<&str>) -> Result<&'s Project, AppError> {
+    let other = |message: String| AppError::Other { message, exit: Exit::Usage };
+    match (id, settings.projects.as_slice()) {
+        (None, [project]) => Ok(project),
+        (None, _) => Err(other("several projects are configured: name one with --project ID".to_owned())),
+        (Some(id), projects) => projects
+            .iter()
+            .find(|project| project.id == *id)
+            .ok_or_else(|| other(format!("no project {id:?} is configured"))),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::get::one_project;
 use super::once::stopped;
+use super::project;
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -42,7 +42,7 @@ impl Refresh {
 
     async fn read(&self, app: &App) -> Result<(), AppError> {
         app.prepare_database().await?;
-        let project = one_project(&app.settings, self.project.as_deref())?;
+        let project = project(&app.settings, self.project.as_deref())?;
         let holder = format!("{}:refresh", app.settings.lease.holder_name());
         let mut engine =
             app.engine(project, &holder, &Heartbeat::new(), &tokio_util::sync::CancellationToken::new()).await?;

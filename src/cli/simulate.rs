@@ -11,7 +11,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::lifecycle;
-use crate::simulator::{Dialect, Faults, Options, Order, Simulator};
+use crate::simulator::{Dialect, Encryption, Faults, Options, Order, Simulator};
 
 /// Options of `simulate`.
 #[derive(Args)]
@@ -50,6 +50,12 @@ pub(super) struct Simulate {
     /// List items lack attempts, aml and updated_at
     #[arg(long)]
     thin_lists: bool,
+    /// Encrypts answers and reads encrypted requests, e.g. cbc-zero-iv,key-sha256,hex; see --help
+    #[arg(long, value_name = "WORDS", value_parser = Encryption::parse)]
+    encryption: Option<Encryption>,
+    /// What the key of that is made from, in place of the API key
+    #[arg(long, value_name = "TEXT", requires = "encryption")]
+    encryption_secret: Option<String>,
     /// Keeps its state here and goes on from it next time
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -60,7 +66,8 @@ pub(super) struct Simulate {
 
 fn faults_help() -> String {
     let lines = Faults::NAMES.iter().map(|(name, help)| format!("  {name:24} {help}\n"));
-    format!("Faults:\n{}", lines.collect::<String>())
+    let words = Encryption::words().map(|(word, help)| format!("  {word:24} {help}\n"));
+    format!("Faults:\n{}\nEncryption:\n{}", lines.collect::<String>(), words.collect::<String>())
 }
 
 impl Simulate {
@@ -78,6 +85,7 @@ impl Simulate {
             count_max: self.count_max,
             order: self.order,
             thin_lists: self.thin_lists,
+            encryption: self.encryption.map(|words| words.with_secret(self.encryption_secret)),
             faults: self.faults.into_iter().collect(),
             state_file: self.state,
         };

@@ -4,6 +4,7 @@
 //! It never stops at the first problem: [`ConfigError`] lists them all, a sentence each, and no sentence quotes a
 //! secret. Every default stands in `config/default.toml` and nowhere else; a key exists because `sections.rs` reads it.
 
+mod encryption;
 mod layers;
 mod reader;
 mod secret;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 pub use settings::{
     Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll,
     Project, Retention, Settings, Shutdown,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::encryption::{ENCODINGS, Encryption, KEY_FORMS, MODES};
 use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
@@ -69,7 +70,8 @@ fn single_project(reader: &mut Reader) -> Project {
 }
 
 fn listed_projects(reader: &mut Reader, entries: &[Entry]) -> Vec<Project> {
-    for key in ["api.key", "api.key_file", "api.project_id"] {
+    let own = ["api.key", "api.key_file", "api.project_id", "api.encryption_secret", "api.encryption_secret_file"];
+    for key in own {
         if !reader.is_chosen(key) {
             continue;
         }
@@ -108,6 +110,7 @@ fn api(reader: &mut Reader) -> Api {
         key: reader.secret("api.key", secret::api_key),
         dialect: reader.value("api.dialect", choice(&[("idcheck", Dialect::Idcheck), ("v3", Dialect::V3)])),
         parameters: reader.value("api.parameters", choice(&[("query", Parameters::Query), ("body", Parameters::Body)])),
+        encryption: encryption(reader),
         count: reader.value("api.count", whole(1, 2000)),
         connect_timeout: reader.value("api.connect_timeout", duration),
         read_timeout: reader.value("api.read_timeout", duration),
@@ -125,6 +128,22 @@ fn api(reader: &mut Reader) -> Api {
         reader.problem(format!("{initial} must not be longer than {max}"));
     }
     api
+}
+
+fn encryption(reader: &mut Reader) -> Encryption {
+    let encryption = Encryption {
+        mode: reader.value("api.encryption", choice(&MODES)),
+        key: reader.value("api.encryption_key", choice(&KEY_FORMS)),
+        encoding: reader.value("api.encryption_encoding", choice(&ENCODINGS)),
+        secret: reader.secret("api.encryption_secret", |_| Ok(())),
+        requests: reader.value("api.encryption_requests", boolean),
+    };
+    let keys = ["api.encryption", "api.encryption_requests"];
+    if encryption.requests && encryption.mode.is_none() && reader.are_sound(&keys) {
+        let [mode, requests] = keys.map(|key| reader.place(key));
+        reader.problem(format!("{requests} is true although {mode} is \"off\": say how requests are encrypted"));
+    }
+    encryption
 }
 
 fn database(reader: &mut Reader) -> Database {

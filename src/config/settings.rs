@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::ConfigError;
+use super::encryption::Encryption;
 use super::layers::variable;
 
 /// Everything the program can be told. `Debug` shows no secret. [`Settings::default`] is `default.toml`.
@@ -107,6 +108,8 @@ pub struct Api {
     pub dialect: Dialect,
     /// Where request parameters go.
     pub parameters: Parameters,
+    /// The project's encryption, if it has one.
+    pub encryption: Encryption,
     /// Submissions asked for per page: 1 to 2000.
     pub count: u32,
     /// The longest wait for a connection.

@@ -29,6 +29,7 @@ pub const DRIFT_KINDS: &[&str] = &[
     "unknown_kyc_result",
     "outside_window",
     "digest_differs",
+    "not_encrypted",
 ];
 
 /// A usable item. `Debug` prints the id alone: everything else may be personal data.

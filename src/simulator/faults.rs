@@ -32,7 +32,10 @@ faults! {
     ForbiddenAddress "forbidden-address" false "Answer 403 as for an address that is not on the allow-list.";
     Html200 "html-200" false "Answer 200 with an HTML page.";
     Error200 "error-200" false "Answer 200 with an error object.";
-    Encrypted "encrypted" false "Answer 200 with an encrypted envelope.";
+    Encrypted "encrypted" false "Encrypt the answer as with --encryption ecb, although the option is not given.";
+    InTheClear "in-the-clear" false "Do not encrypt the answer, although --encryption is given.";
+    CipherCut "cipher-cut" false "Leave out the second half of the encrypted text.";
+    CipherGarbled "cipher-garbled" false "Change a byte in every block of the encrypted text.";
     TruncatedJson "truncated-json" false "End the JSON in the middle, as if that were all.";
     Reset "reset" false "Close the connection in the middle of the body.";
     Stall "stall" false "Accept the request and never answer.";

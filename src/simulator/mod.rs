@@ -10,6 +10,7 @@
 
 mod answer;
 mod attempt;
+mod encryption;
 mod faults;
 mod item;
 mod mangle;
@@ -37,6 +38,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::encryption::Encryption;
 pub use self::faults::Faults;
 pub use self::server::Served;
 use self::server::Shared;
@@ -88,6 +90,8 @@ pub struct Options {
     pub order: Order,
     /// Whether lists lack attempts, aml and updated_at, as in the printed samples.
     pub thin_lists: bool,
+    /// How to encrypt answers, and to read encrypted requests; `None`: the project has no such option.
+    pub encryption: Option<Encryption>,
     /// What to do wrong.
     pub faults: Faults,
     /// Where to keep the state between runs. Its seed, initial, history and life win over the ones given here.
@@ -108,6 +112,7 @@ impl Default for Options {
             count_max: 2_000,
             order: Order::NewestFirst,
             thin_lists: false,
+            encryption: None,
             faults: Faults::default(),
             state_file: None,
         }
@@ -123,6 +128,9 @@ pub enum SimulatorError {
     /// A rate or a factor that is no sensible number.
     #[error("the simulator's {0} must be zero or more, and finite")]
     Number(&'static str),
+    /// The secret is not of the form that the encryption asks for.
+    #[error("the simulator cannot make its key: the secret does not have the form that its encryption asks for")]
+    EncryptionKey,
     /// The address is taken, for example.
     #[error("the simulator cannot listen on {listen}")]
     Listen {
@@ -167,6 +175,9 @@ impl Simulator {
             if !number.is_finite() || number < 0.0 {
                 return Err(SimulatorError::Number(name));
             }
+        }
+        if options.encryption.as_ref().is_some_and(|encryption| !encryption.is_sound(&options.api_key)) {
+            return Err(SimulatorError::EncryptionKey);
         }
         let state = memory::load(&options, clock.now())?;
         let failed = |source| SimulatorError::Listen { listen, source };

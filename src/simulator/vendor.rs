@@ -6,10 +6,12 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Ending};
+use super::encryption::{Encryption, Harm};
 use super::faults::{Fault, Mischief};
 use super::mangle::mangle;
 use super::page::{self, Dates, Manner};
 use super::query::{self, Ask, Refusal};
+use super::rng::Rng;
 use super::world::{Source, World};
 use super::{Options, person};
 use crate::clock::Timestamp;
@@ -41,6 +43,7 @@ pub(super) fn answer(
         return instead;
     }
     let mut answer = honest(incoming, world, mischief, options, now);
+    seal(&mut answer, mischief, options, number);
     if mischief.happens(Fault::WrongContentType, number).is_some() {
         answer.content_type = "text/plain";
     }
@@ -50,6 +53,23 @@ pub(super) fn answer(
         answer.ending = Ending::Reset;
     }
     answer
+}
+
+/// Encrypts a good answer. Whether the vendor encrypts errors is not documented; here they stay readable.
+fn seal(answer: &mut Answer, mischief: &mut Mischief, options: &Options, number: u64) {
+    let mut happens = |fault| mischief.happens(fault, number).is_some();
+    let encryption = match &options.encryption {
+        _ if answer.status != 200 => return,
+        Some(encryption) if !happens(Fault::InTheClear) => encryption,
+        None if happens(Fault::Encrypted) => &Encryption::default(),
+        _ => return,
+    };
+    let harm = match happens(Fault::CipherCut) {
+        true => Harm::Cut,
+        false if happens(Fault::CipherGarbled) => Harm::Garbled,
+        false => Harm::None,
+    };
+    answer.body = encryption.seal(&answer.body, &options.api_key, Rng::of(options.seed, number, "iv"), harm);
 }
 
 /// A fault that answers in place of the vendor.
@@ -64,7 +84,7 @@ fn instead(mischief: &mut Mischief, number: u64, now: Timestamp) -> Option<Answe
         return Some(Answer { retry_after: Some(http_date(then)), ..many() });
     }
     let denied = r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
-    let answers: [(Fault, fn() -> Answer); 10] = [
+    let answers: [(Fault, fn() -> Answer); 9] = [
         (Fault::Status429, || Answer::gateway(429, "Too Many Requests")),
         (Fault::Status500, || Answer::gateway(500, "Internal Server Error")),
         (Fault::Status502, || Answer::html(502)),
@@ -74,7 +94,6 @@ fn instead(mischief: &mut Mischief, number: u64, now: Timestamp) -> Option<Answe
         (Fault::Status413, || Answer::gateway(413, "Request Entity Too Large")),
         (Fault::ForbiddenKey, || Answer::gateway(403, "Forbidden")),
         (Fault::Html200, || Answer::html(200)),
-        (Fault::Encrypted, || Answer::json(200, r#"{"isEncrypted":true,"data":"c2ltdWxhdGVkIGNpcGhlcnRleHQ="}"#)),
     ];
     for (fault, answer) in answers {
         if happens(fault).is_some() {
@@ -109,12 +128,20 @@ fn honest(
     let Ok(pairs) = pairs else {
         return Answer::gateway(400, "Invalid Query String parameters");
     };
+    let (pairs, body) = match &options.encryption {
+        None => (pairs, incoming.body.to_owned()),
+        Some(encryption) => match encryption.open(pairs, incoming.body, &options.api_key) {
+            Some(opened) => opened,
+            // As documented for GET .../projection.
+            None => return Answer::gateway(400, "Invalid encrypted body"),
+        },
+    };
     world.catch_up(now);
     let result = match (incoming.method, incoming.uri.path()) {
-        (&Method::GET, "/v3/submission") => query::parameters(pairs, incoming.body)
+        (&Method::GET, "/v3/submission") => query::parameters(pairs, &body)
             .and_then(|pairs| submissions(&pairs, incoming.number, world, mischief, options, now)),
         (&Method::GET, "/v3/submission/applicant") => {
-            query::parameters(pairs, incoming.body).and_then(|pairs| applicant(&pairs, world, now))
+            query::parameters(pairs, &body).and_then(|pairs| applicant(&pairs, world, now))
         }
         // What the gateway says to a path or method it does not know.
         _ => return Answer::gateway(403, "Missing Authentication Token"),

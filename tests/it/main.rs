@@ -12,6 +12,7 @@ mod contradictions;
 mod crash;
 mod demo;
 mod embedded;
+mod encryption;
 mod end_to_end;
 mod event_schemas;
 mod grants;

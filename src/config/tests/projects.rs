@@ -100,3 +100,49 @@ fn missing_keys_are_told_when_they_are_needed() {
         "project \"a\" has no API key: give its [[projects]] entry a key_file that names a file with the key"
     );
 }
+
+#[test]
+fn each_project_has_its_encryption() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("secret"), "s3cr3t-M4RK3R\n").unwrap();
+    let text = "
+        api.encryption = 'gcm'
+        [[projects]]
+        id = 'kr'
+        key = 'k'
+        encryption_secret_file = 'DIR/secret'
+        encryption_requests = true
+        [[projects]]
+        id = 'jp'
+        key = 'k'
+        encryption = 'cbc-zero-iv'
+        encryption_key = 'sha256-hex'
+        encryption_encoding = 'hex'
+        [[projects]]
+        id = 'us'
+        key = 'k'
+        encryption = 'off'
+    ";
+    let settings = Given::file(text).load_in(&dir).unwrap();
+    let [kr, jp, us] = [0, 1, 2].map(|place: usize| &settings.projects[place].api.encryption);
+    assert_eq!((kr.mode, kr.key, kr.requests), (Some(CipherMode::Gcm), KeyForm::First32, true));
+    assert_eq!(kr.secret.as_ref().unwrap().expose_secret(), MARKER);
+    assert_eq!((jp.mode, jp.key), (Some(CipherMode::CbcZeroIv), KeyForm::Sha256Hex));
+    assert_eq!((jp.encoding, jp.secret.is_none(), us.mode), (TextEncoding::Hex, true, None));
+    assert_eq!(effective(&settings, "projects.kr.encryption_secret").0, "<redacted>");
+    assert!(!format!("{settings:?} {:?}", settings.effective()).contains(MARKER));
+}
+
+#[test]
+fn mistakes_about_encryption_are_named() {
+    Given::file("api.encryption = 'aes'\napi.encryption_requests = true").fails_with(&[
+        "api.encryption = \"aes\" (FILE) must be \"off\" or \"ecb\" or \"cbc-prefixed-iv\" or \"cbc-zero-iv\" or \"cbc-key-iv\" \
+         or \"gcm\"",
+    ]);
+    Given::file("api.encryption_requests = true").fails_with(&[
+        "api.encryption_requests (FILE) is true although api.encryption (default) is \"off\": say how requests are encrypted",
+    ]);
+    Given::file("api.encryption_secret = 's3cr3t-M4RK3R'\n[[projects]]\nid = 'a'\nkey = 'k'").fails_with(&[
+        "api.encryption_secret (FILE) belongs into a [[projects]] entry, as encryption_secret, since there are such entries",
+    ]);
+}
