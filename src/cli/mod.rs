@@ -5,6 +5,7 @@ mod demo;
 mod get;
 mod migrate;
 mod once;
+mod plan;
 mod postgres;
 mod run;
 mod simulate;
@@ -48,6 +49,8 @@ enum Command {
     Migrate,
     /// Validate settings, database, migrations and one request per project, and print the effective settings
     Check,
+    /// Say how soon a change is seen, with so many submissions and so many requests a day
+    Plan(plan::Plan),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Show the main job: a private PostgreSQL, the simulator and the daemon, with a live view
@@ -82,6 +85,7 @@ impl Cli {
                 Command::Once(once) => once.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
+                Command::Plan(plan) => plan.execute(&settings),
                 Command::Get(get) => get.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,
