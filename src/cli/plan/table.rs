@@ -54,6 +54,9 @@ fn lanes(forecast: &Forecast, poll: &Poll) -> Vec<String> {
         rows.push(row(lane, &what, &requests, &length(every), &length(age.seen_within)));
         first = false;
     }
+    if first && forecast.open.round + forecast.ages.len() as u64 > 0 {
+        rows.push(row("open", "what is still open: as often as the sweep", "0", "", ""));
+    }
     if let Some(sweep) = &forecast.sweep {
         let what = format!("all older days, {} requests a round", grouped(sweep.round));
         rows.push(row("sweep", &what, &requests(sweep), &length(sweep.every), &length(sweep.seen_within)));

@@ -116,7 +116,8 @@ pub fn forecast(situation: &Situation<'_>) -> Forecast {
     let (mut open_need, mut granted);
     let mut rounds = 0;
     loop {
-        open_need = open_days.iter().filter(|day| day.interval <= cycle).map(open::OpenDay::need).sum::<f64>();
+        open_need =
+            open_days.iter().filter(|day| day.interval <= cycle).map(open::OpenDay::need).fold(0.0, |a, b| a + b);
         granted = divide(budget, &Needs { hot: hot_need, open: open_need, long: long_need, verify: to_verify });
         let longer = shortest.max(sweep_round as f64 * DAY / granted.long.max(f64::MIN_POSITIVE));
         rounds += 1;
@@ -192,7 +193,8 @@ pub fn forecast(situation: &Situation<'_>) -> Forecast {
     let longest = served.iter().map(|day| day.cost).max().unwrap_or(1) as f64;
     let wait = 2.0 * longest * forecast.open_gap().max(REQUEST.as_secs_f64()) + hot_work;
     let look = |age: u64| {
-        let interval = open::interval(situation, age as f64 * DAY);
+        // At the end of that day of its age.
+        let interval = open::interval(situation, (age + 1) as f64 * DAY);
         let every = Some(interval * forecast.open_stretch).filter(|_| interval <= cycle);
         let by_sweep = sweep.map_or(f64::INFINITY, |sweep| sweep.seen_within.as_secs_f64());
         let seen = every.map_or(by_sweep, |every| by_sweep.min(1.25 * every + wait));

@@ -67,7 +67,7 @@ pub(super) fn round(situation: &Situation<'_>) -> u64 {
 /// quicker than the round's (see `lanes`), so that this and the walks' overhead stay below the tenth. In a small project
 /// a part of a page weighs more; there a page is added.
 pub(super) fn seen_within(situation: &Situation<'_>, requests: u64, cycle: f64) -> f64 {
-    let since = situation.poll.since.map(|since| (since, NaiveDate::MAX));
+    let since = situation.poll.since.filter(|_| situation.dated()).map(|since| (since, NaiveDate::MAX));
     let full = situation.calendar.submissions(since) as f64 / situation.page.max(1) as f64;
     let pages = if full >= LARGE as f64 { full } else { full.ceil() + 1.0 };
     // Where most of the project is the hot lane's, its own requests say more.

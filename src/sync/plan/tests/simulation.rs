@@ -112,7 +112,7 @@ impl World {
         let Some(sweep) = self.forecast().sweep else { return };
         let until = self.now + TimeDelta::from_std(sweep.seen_within * 2).unwrap();
         let mut steps = 0;
-        while self.now < until && steps < 4_000 {
+        while self.now < until && steps < 2_500 {
             self.step();
             steps += 1;
         }
