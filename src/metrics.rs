@@ -21,6 +21,12 @@ const STATUSES: [&str; 14] =
 /// What became of an item of a page.
 pub const ITEM_OUTCOMES: [&str; 5] = ["new", "changed", "unchanged", "quarantined", "duplicate"];
 
+/// The lanes that have a part of the budget of their own.
+pub const PLANNED: [Lane; 5] = [Lane::Hot, Lane::Open, Lane::Sweep, Lane::Backfill, Lane::Verify];
+
+/// What the canary may find.
+pub const DIVERGENCES: [&str; 2] = ["missed", "columns"];
+
 /// How a pass ended.
 pub const PASS_OUTCOMES: [&str; 4] = ["complete", "stopped", "failed", "not_leader"];
 
@@ -75,6 +81,14 @@ pub struct Metrics {
     last_success: IntGaugeVec,
     budget_remaining: IntGaugeVec,
     poll_interval: IntGaugeVec,
+    lane_every: IntGaugeVec,
+    lane_seen_within: IntGaugeVec,
+    lane_short: IntGaugeVec,
+    oldest_coverage: IntGaugeVec,
+    days_to_verify: IntGaugeVec,
+    open_submissions: IntGaugeVec,
+    canary_checks: IntCounterVec,
+    canary_divergences: IntCounterVec,
     leader: IntGaugeVec,
 }
 
@@ -200,6 +214,49 @@ impl Metrics {
                 "Requests of today's budget (UTC) that are not reserved yet.",
                 project,
             )?,
+            lane_every: gauges(
+                r,
+                "lane_interval_seconds",
+                "From the beginning of one round of a lane to the next, as planned; 0: the lane has nothing to do.",
+                &["project", "lane"],
+            )?,
+            lane_seen_within: gauges(
+                r,
+                "lane_seen_within_seconds",
+                "Within this time a lane sees a change, as planned; 0: the lane has nothing to do.",
+                &["project", "lane"],
+            )?,
+            lane_short: gauges(
+                r,
+                "lane_short",
+                "1 while the day's budget gives a lane less than the settings ask for.",
+                &["project", "lane"],
+            )?,
+            oldest_coverage: gauges(
+                r,
+                "oldest_coverage_timestamp_seconds",
+                "Unix time as of which every known created-day was read completely; 0: some day never was.",
+                project,
+            )?,
+            days_to_verify: gauges(
+                r,
+                "days_to_verify",
+                "Created-days that did not show all that is stored, to be walked again.",
+                project,
+            )?,
+            open_submissions: gauges(r, "open_submissions", "Submissions that are incomplete or pending.", project)?,
+            canary_checks: counters(
+                r,
+                "canary_checks_total",
+                "Submissions drawn at random and compared with the vendor.",
+                project,
+            )?,
+            canary_divergences: counters(
+                r,
+                "canary_divergences_total",
+                "Differences that there must not be: missed (a walk should have seen it), columns (not those of the item).",
+                &["project", "kind"],
+            )?,
             poll_interval: gauges(
                 r,
                 "poll_interval_seconds",
@@ -226,6 +283,12 @@ impl Metrics {
         DRIFT_KINDS.iter().for_each(|kind| drop(self.drift.with_label_values(&[p, kind])));
         self.refusal_reasons.iter().for_each(|reason| drop(self.quarantined.with_label_values(&[p, reason])));
         PrunedTable::ALL.iter().for_each(|table| drop(self.pruned_rows.with_label_values(&[p, table.as_str()])));
+        for lane in PLANNED.map(Lane::as_str) {
+            self.lane_every.with_label_values(&[p, lane]);
+            self.lane_seen_within.with_label_values(&[p, lane]);
+            self.lane_short.with_label_values(&[p, lane]);
+        }
+        DIVERGENCES.iter().for_each(|kind| drop(self.canary_divergences.with_label_values(&[p, kind])));
         for lane in Lane::ALL.map(Lane::as_str) {
             self.pages.with_label_values(&[p, lane]);
             self.last_success.with_label_values(&[p, lane]);
@@ -242,6 +305,10 @@ impl Metrics {
             detection_latency: self.detection_latency.with_label_values(&[p]),
             budget_remaining: self.budget_remaining.with_label_values(&[p]),
             poll_interval: self.poll_interval.with_label_values(&[p]),
+            oldest_coverage: self.oldest_coverage.with_label_values(&[p]),
+            days_to_verify: self.days_to_verify.with_label_values(&[p]),
+            open_submissions: self.open_submissions.with_label_values(&[p]),
+            canary_checks: self.canary_checks.with_label_values(&[p]),
             leader: self.leader.with_label_values(&[p]),
             project_id: p.to_owned(),
             all: self.clone(),
@@ -278,11 +345,33 @@ pub struct ProjectMetrics {
     pub budget_remaining: IntGauge,
     /// Poll interval in force, in seconds.
     pub poll_interval: IntGauge,
+    /// As of when every known day was read completely.
+    pub oldest_coverage: IntGauge,
+    /// Days to be walked again.
+    pub days_to_verify: IntGauge,
+    /// Submissions that are incomplete or pending.
+    pub open_submissions: IntGauge,
+    /// Submissions drawn and compared.
+    pub canary_checks: IntCounter,
     /// 1 while this process holds the lease.
     pub leader: IntGauge,
 }
 
 impl ProjectMetrics {
+    /// Shows what a lane is given: seconds from round to round, seconds until a change is seen, whether it is short.
+    pub fn planned(&self, lane: Lane, every: u64, seen_within: u64, short: bool) {
+        let labels = &[self.project_id.as_str(), lane.as_str()];
+        let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.all.lane_every.with_label_values(labels).set(number(every));
+        self.all.lane_seen_within.with_label_values(labels).set(number(seen_within));
+        self.all.lane_short.with_label_values(labels).set(i64::from(short));
+    }
+
+    /// Counts a divergence, by one of [`DIVERGENCES`].
+    pub fn canary_divergence(&self, kind: &str) {
+        self.all.canary_divergences.with_label_values(&[&self.project_id, kind]).inc();
+    }
+
     /// A try that was answered with a status, or with none.
     pub fn request(&self, status: Option<u16>, took: Duration) {
         let text = status.map_or_else(|| "none".to_owned(), |status| status.to_string());

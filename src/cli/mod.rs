@@ -7,6 +7,7 @@ mod find_cipher;
 mod get;
 mod migrate;
 mod once;
+mod plan;
 mod postgres;
 mod refresh;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Migrate,
     /// Validate settings, database, migrations and one request per project, and print the effective settings
     Check,
+    /// Say how soon a change is seen, with so many submissions and so many requests a day
+    Plan(plan::Plan),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Try every encryption setting on one encrypted answer, and print those that open it
@@ -94,6 +97,7 @@ impl Cli {
                 Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
+                Command::Plan(plan) => plan.execute(&settings),
                 Command::Get(get) => get.execute(settings).await,
                 Command::FindCipher(find) => find.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,

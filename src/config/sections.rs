@@ -24,6 +24,9 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         poll: Poll {
             interval: reader.value("poll.interval", seconds),
             lookback: reader.value("poll.lookback", days),
+            open_interval: reader.value("poll.open_interval", seconds),
+            sweep_interval: reader.value("poll.sweep_interval", seconds),
+            canary_interval: reader.value("poll.canary_interval", seconds),
             since: reader.optional("poll.since", day),
         },
         events: Events {

@@ -159,6 +159,12 @@ pub struct Poll {
     pub interval: Duration,
     /// How far back the newest days reach; whole days, at least one.
     pub lookback: Duration,
+    /// From one look at an older open submission to the next, at the least; it grows with the day's age.
+    pub open_interval: Duration,
+    /// The shortest time for one round of the sweep; at least a second.
+    pub sweep_interval: Duration,
+    /// From one submission drawn at random, and compared with the vendor, to the next.
+    pub canary_interval: Duration,
     /// The first day to mirror; everything if none.
     pub since: Option<NaiveDate>,
 }

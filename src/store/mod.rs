@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod calendar;
+pub mod canary;
 pub mod database;
 pub mod error;
 pub mod history;

@@ -2,6 +2,7 @@
 //! `single` one submission, `upkeep` keeps the lease and the permits, `prune` removes
 //! what was kept long enough.
 
+mod canary;
 mod prune;
 mod single;
 mod upkeep;
@@ -72,6 +73,8 @@ pub struct Engine {
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
     walking: BTreeMap<Lane, Walking>,
+    /// When the next submission is to be drawn at random; `None`: never.
+    canary_at: Option<Timestamp>,
     /// What each lane did last.
     lanes: BTreeMap<Lane, Progress>,
 }
@@ -101,6 +104,7 @@ impl Engine {
             pruning: prune::Progress::default(),
             picture: None,
             walking: BTreeMap::new(),
+            canary_at: None,
             lanes: BTreeMap::new(),
         }
     }
@@ -120,7 +124,10 @@ impl Engine {
     pub async fn turn(&mut self) -> Result<Turn, SyncError> {
         self.look().await?;
         match plan::next(&self.situation()) {
-            Next::Wait(until) => Ok(Turn::Rest(until)),
+            Next::Wait(until) => {
+                self.show_plan();
+                Ok(Turn::Rest(until))
+            }
             Next::Do(errand) => {
                 let ended = self.step(errand).await?;
                 Ok(ended.map_or(Turn::Went, Turn::Ended))

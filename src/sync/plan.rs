@@ -1,4 +1,16 @@
-//! What to read next, and when. Pure.
+//! What to read next, and when. Pure: it is asked after every request, so a slow lane never holds up a quick one by
+//! more than one page.
+//!
+//! [`forecast`] divides the budget among the lanes and so sets their pace; [`next`] finds, at that pace, the errand whose
+//! turn it is. `sweep` cuts the days into walks, `open` weighs the days with open submissions, `lanes` says of each lane
+//! what it would read and from when on.
+
+mod forecast;
+mod lanes;
+mod open;
+mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +21,15 @@ use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::calendar::{Calendar, DayRange, Filter};
 use crate::domain::lane::Lane;
+
+use self::lanes::Turn;
+pub use forecast::{Age, Forecast, REQUEST, Share, forecast};
+
+/// A lane that is due and was passed over this often gets the next request: no lane has less than a tenth.
+const PASSED_OVER: u64 = 9;
+
+/// The least time that a walk may take before it counts as stale.
+const LEAST_WALK: f64 = 600.0;
 
 /// Something to read: one walk, one round, or one submission. It is done a request at a time, and what is due next is
 /// asked again after each.
@@ -89,6 +110,8 @@ pub struct Progress {
     pub asked_at: Option<Timestamp>,
     /// Requests of other lanes since.
     pub passed_over: u64,
+    /// Requests of its last walk or round, in progress or not.
+    pub requests: u64,
 }
 
 /// A walk or round in progress.
@@ -102,24 +125,100 @@ pub struct Running {
     pub requests: u64,
 }
 
-/// What is due now.
-pub fn next(situation: &Situation<'_>) -> Next {
-    let hot = situation.lanes.get(&Lane::Hot).copied().unwrap_or_default();
-    if let Some(running) = hot.running {
-        return Next::Do(running.errand);
+impl Situation<'_> {
+    fn progress(&self, lane: Lane) -> Progress {
+        self.lanes.get(&lane).copied().unwrap_or_default()
     }
-    let due = hot.begun_at.map_or(situation.now, |at| at + situation.poll.interval);
-    if due > situation.now {
-        return Next::Wait(due);
+
+    /// Requests of other lanes since its last one; a lane that never asked has waited for ever.
+    fn passed_over(&self, lane: Lane) -> u64 {
+        let progress = self.progress(lane);
+        progress.asked_at.map_or(u64::MAX, |_| progress.passed_over)
     }
-    let days = hot_days(situation.now, situation.poll.lookback);
-    Next::Do(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) })
+
+    /// The hot lane's days.
+    fn hot_days(&self) -> DayRange {
+        hot_days(self.now, self.poll.lookback)
+    }
+
+    /// What a walk that covers these days costs: pages of what is known of the days it asks for, at least one.
+    fn pages(&self, days: Option<DayRange>) -> u64 {
+        let asked = match self.filter {
+            Filter::Ignored => None,
+            _ => days.map(|days| self.filter.asked(days)),
+        };
+        self.calendar.submissions(asked).div_ceil(self.page.max(1)).max(1)
+    }
+
+    /// What an errand costs from its beginning to its end.
+    fn cost(&self, target: Target) -> u64 {
+        match target {
+            Target::Days(days) => self.pages(days),
+            Target::OpenIds(day) => self.calendar.day(day).map_or(1, |row| row.open.max(1)),
+            Target::Queue => 1,
+        }
+    }
+
+    /// Whether dates select created-days, so that days can be walked.
+    fn dated(&self) -> bool {
+        matches!(self.filter, Filter::Created { .. })
+    }
+
+    /// When the day's budget ends.
+    fn midnight(&self) -> Timestamp {
+        self.now + TimeDelta::from_std(self.budget.until_midnight).unwrap_or_default()
+    }
 }
 
-/// Whether a walk in progress is so old that it is to start over.
+/// What to read now, or until when there is nothing to read. To be asked again after every request.
+pub fn next(situation: &Situation<'_>) -> Next {
+    let (now, midnight) = (situation.now, situation.midnight().max(after(situation.now, 0.001)));
+    if situation.budget.left == 0 {
+        return Next::Wait(midnight);
+    }
+    let forecast = forecast(situation);
+    let hot = lanes::hot(situation, &forecast);
+    let open = lanes::open(situation, &forecast);
+    let verify = lanes::verify(situation, &forecast);
+    let long = lanes::backfill(situation, &forecast).or_else(|| lanes::sweep(situation, &forecast));
+    let single = lanes::single(situation, &forecast);
+
+    let due = |turn: &Option<Turn>| turn.filter(|turn| turn.at <= now);
+    let hot_due = due(&Some(hot));
+    // What comes in between comes after a request of the hot lane: it waits for one page, never for two.
+    let first = hot_due.filter(|_| situation.passed_over(Lane::Hot) > 0);
+    let starving = [&open, &verify, &long].into_iter().filter_map(due).find(|turn| {
+        let waited = situation.passed_over(turn.errand.lane);
+        waited >= PASSED_OVER
+    });
+    let between = due(&single).filter(|_| lanes::SINGLE.iter().all(|lane| situation.passed_over(*lane) > 0));
+    let turn = (first.or(starving).or(between).or(hot_due))
+        .or_else(|| [&open, &verify, &long, &single].into_iter().find_map(due));
+    if let Some(turn) = turn {
+        return Next::Do(turn.errand);
+    }
+    let others = [open, verify, long, single].into_iter().flatten().map(|turn| turn.at);
+    Next::Wait(others.fold(hot.at.min(midnight), Timestamp::min))
+}
+
+/// Whether a walk or round took so long that it is to start over: three times what [`forecast`] gives it, at least ten
+/// minutes. One that turned out longer than the calendar knew, as a first import does, has time for what it read.
 pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
-    let most = if running.errand.lane == Lane::Hot { TimeDelta::minutes(10) } else { TimeDelta::days(7) };
-    situation.now - running.started_at > most
+    let forecast = forecast(situation);
+    let requests = situation.cost(running.errand.target).max(running.requests + 1) as f64;
+    let allowed = LEAST_WALK.max(3.0 * requests * forecast.pace(running.errand.lane));
+    seconds(running.started_at, situation.now) > allowed
+}
+
+/// Seconds from one moment to another; below zero if the other was first.
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from).as_seconds_f64()
+}
+
+/// A moment so many seconds later, or ten years later if that is less.
+fn after(at: Timestamp, seconds: f64) -> Timestamp {
+    // Rounded up: a moment that has come must not turn out to lie ahead.
+    at + TimeDelta::microseconds((seconds.clamp(0.0, 3.2e8) * 1e6).ceil() as i64)
 }
 
 /// The days that the hot lane covers: today (UTC) and the look-back before it.
@@ -127,42 +226,4 @@ pub fn hot_days(now: Timestamp, lookback: Duration) -> DayRange {
     let today = now.date_naive();
     let days = lookback.as_secs().div_ceil(24 * 60 * 60);
     (today.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN), today)
-}
-
-/// The poll interval that fits the budget: the configured one, or longer when the requests that are left today would not
-/// last until midnight UTC at the last pass's cost.
-pub fn interval(configured: Duration, requests_per_pass: u64, left: u64, until_midnight: Duration) -> Duration {
-    if left == 0 {
-        return configured.max(until_midnight);
-    }
-    configured.max(until_midnight.mul_f64(requests_per_pass as f64 / left as f64).min(until_midnight))
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeZone;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn hot_covers_the_look_back_and_asks_for_a_day_more_on_each_side() {
-        let now = chrono::Utc.with_ymd_and_hms(2026, 3, 1, 0, 30, 0).unwrap();
-        let days = hot_days(now, Duration::from_secs(3 * 86_400));
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        assert_eq!(days, (day("2026-02-26"), day("2026-03-01")));
-        assert_eq!(Filter::UNKNOWN.asked(days), (day("2026-02-25"), day("2026-03-02")));
-    }
-
-    proptest! {
-        #[test]
-        fn p8_polling_stretches_to_fit(cost in 1u64..1_000, left in 0u64..100_000, seconds in 1u64..86_400, configured in 1u64..3_600) {
-            let until = Duration::from_secs(seconds);
-            let interval = interval(Duration::from_secs(configured), cost, left, until);
-            prop_assert!(interval >= Duration::from_secs(configured));
-            // As many passes as still start before midnight cost no more than what is left, but for the one that runs into it.
-            let passes = (until.as_secs_f64() / interval.as_secs_f64()).floor() as u64;
-            prop_assert!(left == 0 || cost > left || passes * cost <= left + cost, "{interval:?}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ use argos_sync::argos::error::ApiError;
 use argos_sync::clock::Clock;
 use argos_sync::simulator::{Faults, Options};
 use argos_sync::store::budget;
+use argos_sync::sync::engine::Turn;
 use argos_sync::sync::error::SyncError;
 
 use crate::support::{Database, World};
@@ -92,19 +93,16 @@ async fn p8_no_more_requests_than_the_budget_reach_the_server() {
     let page = world.app.metrics.encode().unwrap();
     assert!(page.contains("argos_sync_request_errors_total{kind=\"budget_spent\",project=\"default\"} 7"), "{page}");
     assert!(page.contains("argos_sync_request_budget_remaining{project=\"default\"} 0"));
-    // Polling stretches to the end of the day, and the metric says so.
+    // Nothing is due before the end of the day.
     let seconds = world.database.number("select extract(epoch from date_trunc('day', clock_timestamp(), 'UTC') + '1 day' - clock_timestamp())::bigint").await;
-    let interval = second.interval(1).as_secs();
-    let configured = world.app.settings.poll.interval.as_secs();
-    assert!(interval.abs_diff(seconds as u64) <= 5 || interval == configured, "{interval} s of {seconds} s");
-    let shown = format!("argos_sync_poll_interval_seconds{{project=\"default\"}} {interval}");
-    assert!(world.app.metrics.encode().unwrap().contains(&shown), "{shown}");
+    let Turn::Rest(until) = second.turn().await.unwrap() else { panic!("there is nothing to do it with") };
+    let rest = (until - world.app.clock.now()).num_seconds();
+    assert!(rest.abs_diff(seconds) <= 5, "{rest} s of {seconds} s");
     // The next day goes on where this one stopped.
     sqlx::raw_sql("update argos.request_budget set day = day - 1").execute(&world.database.pool).await.unwrap();
     let report = second.once().await.unwrap();
     assert!(report.complete);
     assert_eq!(report.pages, 6, "four pages were read before");
-    assert!(second.interval(1) < Duration::from_secs(seconds as u64).max(Duration::from_secs(configured + 1)));
 }
 
 #[tokio::test]
@@ -125,13 +123,15 @@ async fn p8_polling_stretches_before_the_budget_is_spent() {
     let changes = [("api.requests_per_day", "1000"), ("poll.interval", "1s")];
     let world = World::with(Options { initial: 10, ..Options::default() }, &changes, Clock::system()).await;
     let mut engine = world.engine().await;
-    assert_eq!(engine.interval(1).as_secs(), 1, "nothing is reserved yet");
     engine.hot().await.unwrap();
+    let forecast = engine.forecast().await.unwrap();
     let seconds = world.database.number("select extract(epoch from date_trunc('day', clock_timestamp(), 'UTC') + '1 day' - clock_timestamp())::bigint").await;
-    // A pass of 50 requests may happen 20 times in what is left of the day.
-    let interval = engine.interval(50).as_secs_f64();
-    let fair = (seconds as f64 * 50.0 / 1000.0).max(1.0);
-    assert!((interval - fair).abs() <= 1.0, "{interval} s, {fair} s would be fair");
+    // As many rounds as still fit into the day cost no more than what is left of it.
+    let rounds = seconds as f64 / forecast.hot.every.as_secs_f64();
+    assert!(forecast.hot.short && rounds * forecast.hot.round as f64 <= 1000.0, "{forecast:?}");
+    while !matches!(engine.turn().await.unwrap(), Turn::Rest(_)) {}
+    let page = world.app.metrics.encode().unwrap();
+    assert!(page.contains("argos_sync_lane_short{lane=\"hot\",project=\"default\"} 1"), "{page}");
 }
 
 #[tokio::test]

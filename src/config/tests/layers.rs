@@ -18,6 +18,7 @@ fn the_defaults_are_as_decided() {
     assert_eq!((api.backoff_initial.as_millis(), api.backoff_max.as_secs()), (500, 30));
     assert_eq!(api.retry_after_max.as_secs(), 300);
     assert_eq!((settings.poll.interval.as_secs(), settings.poll.lookback.as_secs()), (30, 3 * 86400));
+    assert_eq!((settings.poll.open_interval.as_secs(), settings.poll.sweep_interval.as_secs()), (300, 3600));
     assert_eq!(settings.poll.since, None);
     assert_eq!((settings.events.import, settings.events.include_userid), (ImportEvents::Each, false));
     let limits = &settings.limits;

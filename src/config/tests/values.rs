@@ -18,6 +18,8 @@ fn lengths_of_time_need_a_unit() {
         .env("ARGOS_SYNC__LEASE__TTL", "20")
         .fails_with(&["lease.ttl = \"20\" (ARGOS_SYNC__LEASE__TTL) needs a unit: write 20s for seconds"]);
     refused("poll.interval", "999ms", "poll.interval = \"999ms\" (@) must be at least 1s");
+    refused("poll.open_interval", "999ms", "poll.open_interval = \"999ms\" (@) must be at least 1s");
+    refused("poll.sweep_interval", "1ms", "poll.sweep_interval = \"1ms\" (@) must be at least 1s");
     refused("lease.ttl", "1ms", "lease.ttl = \"1ms\" (@) must be at least 1s");
     refused("api.timeout", "0s", "api.timeout = \"0s\" (@) must be longer than nothing");
     refused("shutdown.grace", "4000d", "shutdown.grace = \"4000d\" (@) must not be longer than 3650d");

@@ -46,6 +46,9 @@ impl Engine {
 
     /// The next submission in a lane's queue.
     pub(super) async fn single(&mut self, lane: Lane) -> Result<PassReport, SyncError> {
+        if lane == Lane::Canary {
+            return self.canary().await;
+        }
         let mut report = PassReport { complete: true, ..PassReport::new(lane) };
         if lane == Lane::Refresh {
             let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id).await?;
@@ -92,6 +95,7 @@ impl Engine {
         let progress = self.lanes.entry(Lane::Open).or_default();
         progress.running = None;
         progress.begun_at = Some(at);
+        progress.requests = walking.place.as_ref().map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
         Ok(PassReport { complete: true, ..walking.report })
     }
 }

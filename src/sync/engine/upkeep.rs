@@ -16,12 +16,13 @@ use crate::clock::Timestamp;
 use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
 use crate::domain::submission::KYC_RESULTS;
+use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
 use crate::store::{budget, calendar, database, id_reads, mirror};
 use crate::sync::error::SyncError;
-use crate::sync::plan::{self, Budget, Situation};
+use crate::sync::plan::{self, Budget, Forecast, Situation};
 
 /// How long what is known of the project is taken for current while nothing happens that changes it.
 const FRESH: TimeDelta = TimeDelta::minutes(1);
@@ -74,14 +75,30 @@ impl Engine {
         Ok(())
     }
 
-    /// The poll interval in force: the configured one, or longer to fit the budget.
-    pub fn interval(&self, last_pass_requests: u64) -> Duration {
-        let configured = self.parts.settings.poll.interval;
-        let interval = self.block.map_or(configured, |block| {
-            plan::interval(configured, last_pass_requests, block.remaining + block.requests, block.valid_for)
-        });
-        self.parts.metrics.poll_interval.set(interval.as_secs().try_into().unwrap_or(i64::MAX));
-        interval
+    /// Shows the plan in the metrics.
+    pub(super) fn show_plan(&self) {
+        let (forecast, picture) = (plan::forecast(&self.situation()), self.picture());
+        let shares = [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, forecast.verify];
+        let metrics = &self.parts.metrics;
+        for (lane, share) in PLANNED.into_iter().zip(shares) {
+            let (every, seen_within, short) =
+                share.map_or((0, 0, false), |share| (share.every.as_secs(), share.seen_within.as_secs(), share.short));
+            metrics.planned(lane, every, seen_within, short);
+        }
+        metrics.poll_interval.set(i64::try_from(forecast.hot.every.as_secs()).unwrap_or(i64::MAX));
+        let calendar = &picture.calendar;
+        let held = calendar.days.iter().filter(|day| day.submissions > 0);
+        let oldest = held.map(|day| calendar.covered_at(day.day).map_or(0, |at| at.timestamp())).min();
+        metrics.oldest_coverage.set(oldest.unwrap_or(0));
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.days_to_verify.set(count(calendar.days.iter().filter(|day| day.verify).count() as u64));
+        metrics.open_submissions.set(count(calendar.days.iter().map(|day| day.open).sum()));
+    }
+
+    /// What the plan gives each lane now.
+    pub async fn forecast(&mut self) -> Result<Forecast, SyncError> {
+        self.look().await?;
+        Ok(plan::forecast(&self.situation()))
     }
 
     /// The lease that is held.
@@ -141,6 +158,8 @@ impl Engine {
         if let Some(count) = project.page_count {
             self.count = self.count.min(count);
         }
+        let first_canary = now + self.parts.settings.poll.canary_interval;
+        self.canary_at = self.canary_at.or(Some(first_canary));
         self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left, refresh });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
@@ -189,7 +208,7 @@ impl Engine {
             lanes: &self.lanes,
             refresh: picture.refresh,
             confirm_at: None,
-            canary_at: None,
+            canary_at: self.canary_at,
         }
     }
 

@@ -129,7 +129,7 @@ impl Engine {
         let running = walking.running(self.parts.clock.now());
         let begun_at = Some(running.started_at);
         let progress = self.lanes.entry(walking.lane).or_default();
-        *progress = Progress { running: Some(running), begun_at, ..*progress };
+        *progress = Progress { running: Some(running), begun_at, requests: running.requests, ..*progress };
         self.walking.insert(walking.lane, walking);
     }
 
@@ -164,8 +164,11 @@ impl Engine {
             return Ok(None);
         }
         walking.report.complete = true;
-        self.lanes.entry(walking.lane).or_default().running = None;
-        self.lanes.entry(walking.lane).or_default().begun_at = walking.place.as_ref().map(|walk| walk.started_at);
+        let progress = self.lanes.entry(walking.lane).or_default();
+        let place = walking.place.as_ref();
+        progress.running = None;
+        progress.begun_at = place.map(|walk| walk.started_at);
+        progress.requests = place.map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
         self.learn_page(walking.full_pages).await?;
         Ok(Some(walking.report.clone()))
     }

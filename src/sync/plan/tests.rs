@@ -1,0 +1,118 @@
+mod examples;
+mod simulation;
+
+use chrono::{NaiveTime, TimeZone};
+use proptest::prelude::*;
+
+use self::simulation::World;
+use super::*;
+use crate::config::Settings;
+use crate::domain::calendar::Day;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn date(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+#[test]
+fn hot_covers_the_look_back_and_asks_for_a_day_more_on_each_side() {
+    let now = chrono::Utc.with_ymd_and_hms(2026, 3, 1, 0, 30, 0).unwrap();
+    let days = hot_days(now, Duration::from_secs(3 * 86_400));
+    assert_eq!(days, (date("2026-02-26"), date("2026-03-01")));
+    assert_eq!(Filter::UNKNOWN.asked(days), (date("2026-02-25"), date("2026-03-02")));
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        4 => Just(Filter::UNKNOWN),
+        1 => Just(Filter::Created { before: 0, after: 1 }),
+        1 => Just(Filter::Updated),
+        1 => Just(Filter::Ignored),
+    ]
+}
+
+prop_compose! {
+    /// Any project: small or large, even or in bursts, with a budget that is ample or short.
+    fn worlds()(
+        counts in prop::collection::vec(prop_oneof![3 => 0u64..150, 1 => Just(0), 1 => 150u64..600], 1..150),
+        open in 0u64..4,
+        budget in 4.6f64..12.2,
+        page in prop_oneof![Just(50u64), Just(100)],
+        request in 20u64..1000,
+        minutes in 0i64..1440,
+        filter in filters(),
+        since in prop::option::weighted(0.2, 0u64..100),
+    ) -> World {
+        let mut world = World::new(&counts, open, budget.exp() as u64, page);
+        world.filter = filter;
+        world.request = TimeDelta::milliseconds(request as i64);
+        world.poll.since = since.and_then(|days| world.now.date_naive().checked_sub_days(Days::new(days)));
+        world.now += TimeDelta::minutes(minutes);
+        world
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 30, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The world itself asserts with every step what must never happen; see `simulation`.
+    #[test]
+    fn p8_the_plan_keeps_its_rules(mut world in worlds()) {
+        world.run(700);
+    }
+
+    /// The same with everything that can be due being due: verify, single submissions, an import.
+    #[test]
+    fn p8_the_plan_keeps_its_rules_with_all_lanes_due(
+        mut world in worlds(), refresh in 0u64..3_000, flag in 0usize..200, import: bool, confirm: bool,
+    ) {
+        world.refresh = refresh;
+        if let Some(row) = world.calendar.days.get_mut(flag) {
+            row.verify = true;
+        }
+        world.import = import.then_some(None);
+        world.confirm_at = confirm.then_some(world.now);
+        world.run(700);
+        // Of a small budget an import has little in so short a time.
+        prop_assert!(!import || world.per_day < 20_000 || world.import.is_none() || 12 * world.requests(Lane::Backfill) + 20 > world.sent.len());
+    }
+
+    /// With time, every day is read again within what is stated, whatever the project looks like.
+    #[test]
+    fn p13_no_day_starves(mut world in worlds()) {
+        world.poll.interval = 10 * MINUTE;
+        let stated = world.forecast().sweep.map_or(Duration::ZERO, |sweep| sweep.seen_within);
+        prop_assume!(stated < 40 * 24 * HOUR);
+        prop_assume!(world.per_day > 3_000);
+        world.settle();
+        world.run(1_500);
+    }
+
+    #[test]
+    fn a_round_of_the_sweep_costs_at_most_a_tenth_more(counts in prop::collection::vec(20u64..400, 1..600), page in 20u64..200) {
+        let world = World::new(&counts, 0, 10_000, page);
+        let submissions = world.calendar.submissions(None);
+        let round = world.with(sweep::round);
+        prop_assert!(round as f64 <= 1.1 * submissions.div_ceil(page) as f64 + 1.0, "{round} for {submissions}/{page}");
+    }
+
+    #[test]
+    fn p8_the_budget_is_divided_whole_and_hot_is_last_to_lose(world in worlds()) {
+        let forecast = world.forecast();
+        let (hot, open, sweep) = (forecast.hot, forecast.open, forecast.sweep);
+        let given = hot.granted + open.granted + sweep.map_or(0.0, |sweep| sweep.granted);
+        prop_assert!(given <= 0.98 * forecast.budget + 1e-6);
+        let floor = 0.1 * forecast.budget;
+        for share in [Some(open), sweep].into_iter().flatten() {
+            prop_assert!(share.granted >= share.need.min(floor) - 1e-6, "{share:?} of {}", forecast.budget);
+        }
+        if open.short {
+            prop_assert!(sweep.is_none_or(|sweep| sweep.granted <= sweep.need.min(floor) + 1e-6), "{forecast:?}");
+        }
+        if hot.short {
+            prop_assert!(open.granted <= open.need.min(floor) + 1e-6, "{forecast:?}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The loop without a vendor and without a database: the plan is asked, a request takes its time, the calendar moves on.
+//! Every step asserts what must never happen.
+
+use super::*;
+
+/// A project, its budget and the daemon's memory.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) calendar: Calendar,
+    pub(super) poll: Poll,
+    pub(super) filter: Filter,
+    pub(super) page: u64,
+    pub(super) per_day: u64,
+    /// How long a request takes.
+    pub(super) request: TimeDelta,
+    pub(super) import: Option<Option<DayRange>>,
+    pub(super) refresh: u64,
+    pub(super) confirm_at: Option<Timestamp>,
+    pub(super) lanes: BTreeMap<Lane, Progress>,
+    /// Requests of the day.
+    pub(super) used: u64,
+    /// Every request, in order.
+    pub(super) sent: Vec<(Timestamp, Errand)>,
+    /// The longest time from the beginning of a walk to the end of the next one over the same day, of the sweep's days.
+    pub(super) longest: Duration,
+    /// What was stated meanwhile, at most; nothing is held against it before `settle`.
+    stated: Option<f64>,
+    /// Requests of other lanes since the hot lane has been due.
+    hot_waits: u64,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { now, filter, page, per_day, used, request, .. } = self;
+        let counts: Vec<_> = self.calendar.days.iter().map(|row| row.submissions).collect();
+        let since = self.poll.since;
+        write!(f, "{now}, {filter:?}, page {page}, {used} of {per_day} used, {request}, since {since:?}, {counts:?}")
+    }
+}
+
+impl World {
+    /// So many submissions per day, oldest first and up to today, some of each day open.
+    pub(super) fn new(counts: &[u64], open: u64, per_day: u64, page: u64) -> Self {
+        let now = chrono::Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap();
+        let today = now.date_naive();
+        let ago = |days: usize| today - Days::new(days as u64);
+        let days = counts.iter().rev().enumerate().rev().map(|(age, count)| Day {
+            day: ago(age),
+            submissions: *count,
+            open: open.min(*count),
+            covered_at: None,
+            open_checked_at: None,
+            verify: false,
+        });
+        Self {
+            now,
+            calendar: Calendar { days: days.collect(), fully_walked_at: None },
+            poll: Settings::default().poll,
+            filter: Filter::UNKNOWN,
+            page,
+            per_day,
+            request: TimeDelta::milliseconds(200),
+            import: None,
+            refresh: 0,
+            confirm_at: None,
+            lanes: BTreeMap::new(),
+            used: 0,
+            sent: Vec::new(),
+            longest: Duration::ZERO,
+            stated: None,
+            hot_waits: 0,
+        }
+    }
+
+    fn until_midnight(&self) -> Duration {
+        let tomorrow = (self.now.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
+        (tomorrow - self.now).to_std().unwrap()
+    }
+
+    /// Asks something of the situation as it is.
+    pub(super) fn with<T>(&self, ask: impl Fn(&Situation<'_>) -> T) -> T {
+        ask(&Situation {
+            now: self.now,
+            calendar: &self.calendar,
+            poll: &self.poll,
+            filter: self.filter,
+            page: self.page,
+            budget: Budget {
+                per_day: self.per_day,
+                left: self.per_day - self.used,
+                until_midnight: self.until_midnight(),
+            },
+            import: self.import,
+            lanes: &self.lanes,
+            refresh: self.refresh,
+            confirm_at: self.confirm_at,
+            canary_at: None,
+        })
+    }
+
+    pub(super) fn forecast(&self) -> Forecast {
+        self.with(forecast)
+    }
+
+    pub(super) fn requests(&self, lane: Lane) -> usize {
+        self.sent.iter().filter(|(_, errand)| errand.lane == lane).count()
+    }
+
+    /// Reads once round, then holds what is seen against what is stated.
+    pub(super) fn settle(&mut self) {
+        let Some(sweep) = self.forecast().sweep else { return };
+        let until = self.now + TimeDelta::from_std(sweep.seen_within * 2).unwrap();
+        let mut steps = 0;
+        while self.now < until && steps < 2_500 {
+            self.step();
+            steps += 1;
+        }
+        self.stated = Some(0.0);
+    }
+
+    pub(super) fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
+    /// Until so much time has gone by.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.step();
+        }
+    }
+
+    pub(super) fn step(&mut self) {
+        let date = self.now.date_naive();
+        let midnight = self.now + self.until_midnight();
+        if let (Some(stated), Some(sweep)) = (self.stated, self.forecast().sweep) {
+            self.stated = Some(stated.max(sweep.seen_within.as_secs_f64()));
+        }
+        match self.with(next) {
+            Next::Wait(until) => {
+                assert!(until > self.now && until <= midnight.max(self.now + TimeDelta::milliseconds(1)), "{until}");
+                self.now = until;
+            }
+            Next::Do(errand) => {
+                assert!(self.used < self.per_day, "the budget holds");
+                self.ask(errand);
+                self.now += self.request;
+            }
+        }
+        if self.now.date_naive() != date {
+            self.used = 0;
+            // A new day comes, like the one before.
+            let last = self.calendar.days.last().unwrap();
+            let fresh =
+                Day { day: self.now.date_naive(), covered_at: None, open_checked_at: None, verify: false, ..*last };
+            self.calendar.days.push(fresh);
+        }
+    }
+
+    fn ask(&mut self, errand: Errand) {
+        let hot = errand.lane != Lane::Hot
+            && self.with(|situation| lanes::hot(situation, &forecast(situation)).at) <= self.now;
+        self.hot_waits = if hot { self.hot_waits + 1 } else { 0 };
+        assert!(self.hot_waits <= 1, "hot waits for {} requests: {errand:?}", self.hot_waits);
+
+        self.used += 1;
+        self.sent.push((self.now, errand));
+        for (lane, progress) in &mut self.lanes {
+            progress.passed_over += u64::from(*lane != errand.lane);
+        }
+        let progress = self.lanes.get(&errand.lane).copied().unwrap_or_default();
+        let mut running = match progress.running {
+            Some(running) => {
+                assert_eq!(running.errand, errand, "a walk goes on before another one of its lane begins");
+                assert!(
+                    self.sent.len() % 16 > 0 || !self.with(|situation| stale(&running, situation)),
+                    "{running:?} at {}",
+                    self.now
+                );
+                running
+            }
+            None => {
+                self.check_first(errand);
+                Running { errand, started_at: self.now, requests: 0 }
+            }
+        };
+        running.requests += 1;
+        let cost = self.with(|situation| situation.cost(errand.target));
+        let ended = running.requests >= cost;
+        if ended {
+            assert_eq!(running.requests, cost);
+            self.end(running);
+        }
+        let now = Progress {
+            running: (!ended).then_some(running),
+            begun_at: Some(running.started_at),
+            asked_at: Some(self.now),
+            passed_over: 0,
+            requests: running.requests,
+        };
+        self.lanes.insert(errand.lane, now);
+    }
+
+    /// What begins is the most overdue.
+    fn check_first(&self, errand: Errand) {
+        let hot = hot_days(self.now, self.poll.lookback).0;
+        let since = self.poll.since.unwrap_or(NaiveDate::MIN);
+        let rows = || self.calendar.days.iter().filter(move |row| row.day < hot && row.day >= since);
+        match (errand.lane, errand.target) {
+            (Lane::Sweep, Target::Days(Some((first, last)))) => {
+                assert!(last < hot);
+                let known = self.calendar.first_day();
+                let age = |row: &Day| self.calendar.covered_at(row.day);
+                let oldest =
+                    rows().filter(|row| known.is_some_and(|known| row.day >= known)).min_by_key(|row| age(row));
+                if let Some(oldest) = oldest {
+                    assert!((first..=last).contains(&oldest.day), "{oldest:?} in {first} to {last}");
+                }
+            }
+            (Lane::Open, Target::Days(Some((day, _))) | Target::OpenIds(day)) => {
+                let looked = |row: &Day| self.calendar.covered_at(row.day).max(row.open_checked_at);
+                let row = self.calendar.day(day).unwrap();
+                // Of the same interval or a shorter one, and longer ago: that would be more overdue.
+                let worse = rows().find(|other| other.open > 0 && other.day >= day && looked(other) < looked(row));
+                assert!(worse.is_none(), "{worse:?} before {row:?}");
+            }
+            (Lane::Verify, Target::Days(Some((day, _)))) => {
+                assert_eq!(self.calendar.days.iter().find(|row| row.verify).map(|row| row.day), Some(day));
+            }
+            _ => {}
+        }
+    }
+
+    /// A walk or round ended: what it read is read as of its first request.
+    fn end(&mut self, running: Running) {
+        let (began, lane) = (running.started_at, running.errand.lane);
+        let hot = hot_days(self.now, self.poll.lookback).0;
+        let since = self.poll.since.unwrap_or(NaiveDate::MIN);
+        match running.errand.target {
+            Target::Days(days) => {
+                let calendar = self.calendar.clone();
+                let covers = |row: &Day| days.is_none_or(|(first, last)| (first..=last).contains(&row.day));
+                for row in self.calendar.days.iter_mut().filter(|row| covers(row)) {
+                    let before = calendar.covered_at(row.day);
+                    if let (true, Some(before), Some(stated)) = (row.day < hot && row.day >= since, before, self.stated)
+                    {
+                        let took = seconds(before, self.now + self.request);
+                        assert!(took <= stated, "{} after {took} s, not {stated}: {running:?}", row.day);
+                        self.longest = self.longest.max(Duration::from_secs_f64(took));
+                    }
+                    if days.is_some() {
+                        row.covered_at = row.covered_at.max(Some(began));
+                    }
+                    row.verify &= lane != Lane::Verify;
+                }
+                if days.is_none() && (self.filter == Filter::Ignored || lane != Lane::Hot) {
+                    self.calendar.fully_walked_at = calendar.fully_walked_at.max(Some(began));
+                }
+            }
+            Target::OpenIds(day) => {
+                let row = self.calendar.days.iter_mut().find(|row| row.day == day).unwrap();
+                row.open_checked_at = Some(began);
+            }
+            Target::Queue if lane == Lane::Refresh => self.refresh -= 1,
+            Target::Queue => self.confirm_at = Some(self.now + TimeDelta::hours(6)),
+        }
+        if lane == Lane::Backfill {
+            self.import = None;
+        }
+    }
+}
