@@ -136,7 +136,9 @@ impl World {
     pub(super) fn step(&mut self) {
         let date = self.now.date_naive();
         let midnight = self.now + self.until_midnight();
-        if let (Some(stated), Some(sweep)) = (self.stated, self.forecast().sweep) {
+        if let (Some(stated), true) = (self.stated, self.sent.len().is_multiple_of(8))
+            && let Some(sweep) = self.forecast().sweep
+        {
             self.stated = Some(stated.max(sweep.seen_within.as_secs_f64()));
         }
         match self.with(next) {
@@ -176,7 +178,7 @@ impl World {
             Some(running) => {
                 assert_eq!(running.errand, errand, "a walk goes on before another one of its lane begins");
                 assert!(
-                    self.sent.len() % 16 > 0 || !self.with(|situation| stale(&running, situation)),
+                    !self.sent.len().is_multiple_of(16) || !self.with(|situation| stale(&running, situation)),
                     "{running:?} at {}",
                     self.now
                 );
