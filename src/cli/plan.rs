@@ -79,7 +79,7 @@ impl Plan {
         Ok(Known {
             calendar: spread(submissions, open, self.days, now),
             page: self.page.or(api.map(|api| api.count.into())).unwrap_or(100),
-            budget: self.budget.or(api.map(|api| api.requests_per_day.into())).unwrap_or(100_000),
+            budget: self.budget.or(api.map(|api| api.requests_per_day)).unwrap_or(100_000),
             filter: Filter::UNKNOWN,
         })
     }

@@ -1,7 +1,7 @@
 //! What to read next, and when. Pure: it is asked after every request, so a slow lane never holds up a quick one by
 //! more than one page.
 //!
-//! [`forecast`] divides the budget among the lanes and so sets their pace; [`next`] finds, at that pace, the errand whose
+//! [`forecast()`] divides the budget among the lanes and so sets their pace; [`next()`] finds, at that pace, the errand whose
 //! turn it is. `sweep` cuts the days into walks, `open` weighs the days with open submissions, `lanes` says of each lane
 //! what it would read and from when on.
 
@@ -201,7 +201,7 @@ pub fn next(situation: &Situation<'_>) -> Next {
     Next::Wait(others.fold(hot.at.min(midnight), Timestamp::min))
 }
 
-/// Whether a walk or round took so long that it is to start over: three times what [`forecast`] gives it, at least ten
+/// Whether a walk or round took so long that it is to start over: three times what [`forecast()`] gives it, at least ten
 /// minutes. One that turned out longer than the calendar knew, as a first import does, has time for what it read.
 pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
     let forecast = forecast(situation);

@@ -205,7 +205,7 @@ pub fn forecast(situation: &Situation<'_>) -> Forecast {
     let every = first.every.or(sweep.map(|sweep| sweep.every)).unwrap_or(first.seen_within);
     (forecast.open.every, forecast.open.seen_within) = (every, first.seen_within);
     let known = situation.calendar.first_day().map_or(0, |day| (situation.now.date_naive() - day).num_days());
-    let ages = [youngest, 30, 300, 3000].into_iter().filter(|age| *age == youngest || *age > youngest);
+    let ages = [youngest, 30, 300, 3000].into_iter().filter(|age| *age >= youngest);
     forecast.ages = ages.filter(|age| i64::try_from(*age).is_ok_and(|age| age <= known)).map(look).collect();
     forecast
 }

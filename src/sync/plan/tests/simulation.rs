@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) longest: Duration,
     /// What was stated meanwhile, at most; nothing is held against it before `settle`.
     stated: Option<f64>,
+    /// When the last complete round of the hot lane began, and within which time a change was to be seen then.
+    last_hot: Option<(Timestamp, Duration)>,
     /// Requests of other lanes since the hot lane has been due.
     hot_waits: u64,
 }
@@ -69,6 +71,7 @@ impl World {
             sent: Vec::new(),
             longest: Duration::ZERO,
             stated: None,
+            last_hot: None,
             hot_waits: 0,
         }
     }
@@ -136,7 +139,9 @@ impl World {
     pub(super) fn step(&mut self) {
         let date = self.now.date_naive();
         let midnight = self.now + self.until_midnight();
-        if let (Some(stated), Some(sweep)) = (self.stated, self.forecast().sweep) {
+        if let (Some(stated), true) = (self.stated, self.sent.len().is_multiple_of(8))
+            && let Some(sweep) = self.forecast().sweep
+        {
             self.stated = Some(stated.max(sweep.seen_within.as_secs_f64()));
         }
         match self.with(next) {
@@ -176,7 +181,7 @@ impl World {
             Some(running) => {
                 assert_eq!(running.errand, errand, "a walk goes on before another one of its lane begins");
                 assert!(
-                    self.sent.len() % 16 > 0 || !self.with(|situation| stale(&running, situation)),
+                    !self.sent.len().is_multiple_of(16) || !self.with(|situation| stale(&running, situation)),
                     "{running:?} at {}",
                     self.now
                 );
@@ -269,6 +274,15 @@ impl World {
         }
         if lane == Lane::Backfill {
             self.import = None;
+        }
+        if lane == Lane::Hot && self.stated.is_some() {
+            let stated = self.forecast().hot.seen_within;
+            if let Some((before, stated_then)) = self.last_hot {
+                let took = seconds(before, self.now + self.request);
+                let stated = stated.max(stated_then).as_secs_f64();
+                assert!(took <= stated, "hot after {took} s, not {stated}: {running:?}");
+            }
+            self.last_hot = Some((began, stated));
         }
     }
 }
