@@ -85,7 +85,7 @@ pub struct Metrics {
     lane_seen_within: IntGaugeVec,
     lane_short: IntGaugeVec,
     oldest_coverage: IntGaugeVec,
-    days_to_verify: IntGaugeVec,
+    verify_backlog: IntGaugeVec,
     open_submissions: IntGaugeVec,
     canary_checks: IntCounterVec,
     canary_divergences: IntCounterVec,
@@ -238,9 +238,9 @@ impl Metrics {
                 "Unix time as of which every known created-day was read completely; 0: some day never was.",
                 project,
             )?,
-            days_to_verify: gauges(
+            verify_backlog: gauges(
                 r,
-                "days_to_verify",
+                "verify_backlog",
                 "Created-days that did not show all that is stored, to be walked again.",
                 project,
             )?,
@@ -306,7 +306,7 @@ impl Metrics {
             budget_remaining: self.budget_remaining.with_label_values(&[p]),
             poll_interval: self.poll_interval.with_label_values(&[p]),
             oldest_coverage: self.oldest_coverage.with_label_values(&[p]),
-            days_to_verify: self.days_to_verify.with_label_values(&[p]),
+            verify_backlog: self.verify_backlog.with_label_values(&[p]),
             open_submissions: self.open_submissions.with_label_values(&[p]),
             canary_checks: self.canary_checks.with_label_values(&[p]),
             leader: self.leader.with_label_values(&[p]),
@@ -348,7 +348,7 @@ pub struct ProjectMetrics {
     /// As of when every known day was read completely.
     pub oldest_coverage: IntGauge,
     /// Days to be walked again.
-    pub days_to_verify: IntGauge,
+    pub verify_backlog: IntGauge,
     /// Submissions that are incomplete or pending.
     pub open_submissions: IntGauge,
     /// Submissions drawn and compared.

@@ -97,7 +97,7 @@ impl Cli {
                 Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
-                Command::Plan(plan) => plan.execute(&settings),
+                Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::FindCipher(find) => find.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,

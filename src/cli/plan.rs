@@ -9,11 +9,14 @@ use chrono::{Days, NaiveTime};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::app::AppError;
+use super::project;
+use crate::app::{App, AppError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Poll, Settings};
 use crate::domain::calendar::{Calendar, Day, Filter};
 use crate::exit::Exit;
+use crate::store::error::StoreError;
+use crate::store::{calendar, progress};
 use crate::sync::plan::{self, Budget, Forecast, Share, Situation};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,7 +29,10 @@ const MOST_DAYS: u32 = 36_500;
 /// Options of `plan`.
 #[derive(Args)]
 pub(super) struct Plan {
-    /// How many submissions the project has
+    /// Which project, where several are configured
+    #[arg(long, value_name = "ID", conflicts_with = "submissions")]
+    project: Option<String>,
+    /// How many submissions the project has; without it: those in the database
     #[arg(long, value_name = "N")]
     submissions: Option<u64>,
     /// Over how many days they were created, evenly
@@ -55,10 +61,10 @@ struct Known {
 }
 
 impl Plan {
-    pub(super) fn execute(&self, settings: &Settings) -> Result<(), AppError> {
+    pub(super) async fn execute(&self, settings: &Settings) -> Result<(), AppError> {
         // Any noon will do: the same question has the same answer all day.
         let now = Clock::system().now().date_naive().and_time(NOON).and_utc();
-        let known = self.known(settings, now)?;
+        let known = self.known(settings, now).await?;
         let forecast = known.forecast(&settings.poll, now);
         if self.json {
             println!("{}", known.json(&forecast));
@@ -68,18 +74,43 @@ impl Plan {
         Ok(())
     }
 
-    /// What to plan for: the numbers of the command line.
-    fn known(&self, settings: &Settings, now: Timestamp) -> Result<Known, AppError> {
-        let Some(submissions) = self.submissions else {
-            let message = "say how many submissions there are: argos-sync plan --submissions 50000".to_owned();
-            return Err(AppError::Other { message, exit: Exit::Usage });
-        };
+    /// What to plan for: the numbers of the command line, or what the database knows of a project.
+    async fn known(&self, settings: &Settings, now: Timestamp) -> Result<Known, AppError> {
+        let Some(submissions) = self.submissions else { return self.stored(settings).await };
         let api = settings.projects.first().map(|project| &project.api);
         let open = (submissions as f64 * self.open_share).round() as u64;
         Ok(Known {
             calendar: spread(submissions, open, self.days, now),
             page: self.page.or(api.map(|api| api.count.into())).unwrap_or(100),
             budget: self.budget.or(api.map(|api| api.requests_per_day)).unwrap_or(100_000),
+            filter: Filter::UNKNOWN,
+        })
+    }
+}
+
+impl Plan {
+    async fn stored(&self, settings: &Settings) -> Result<Known, AppError> {
+        let project = project(settings, self.project.as_deref())?;
+        let app = App::open(settings.clone(), Clock::system()).await?;
+        let read = async {
+            app.prepare_database().await?;
+            let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+            let calendar = calendar::load(&mut connection, &project.id).await?;
+            Ok::<_, StoreError>((calendar, progress::page_size(&mut connection, &project.id).await?))
+        };
+        let read = read.await;
+        app.close().await?;
+        let (calendar, measured) = read?;
+        if calendar.submissions(None) == 0 {
+            let message = "the database holds no submission yet: say how many there are, e.g. argos-sync plan --submissions 50000";
+            return Err(AppError::Other { message: message.to_owned(), exit: Exit::Usage });
+        }
+        Ok(Known {
+            calendar,
+            page: self
+                .page
+                .unwrap_or(measured.unwrap_or(u64::from(project.api.count)).clamp(1, project.api.count.into())),
+            budget: self.budget.unwrap_or(project.api.requests_per_day),
             filter: Filter::UNKNOWN,
         })
     }

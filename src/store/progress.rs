@@ -104,6 +104,15 @@ pub async fn want_from(connection: &mut PgConnection, project_id: &str, from: Na
     Ok(())
 }
 
+/// Submissions per page, as measured; none if nothing was, or the project is unknown.
+pub async fn page_size(connection: &mut PgConnection, project_id: &str) -> Result<Option<u64>, StoreError> {
+    let items = sqlx::query_scalar!("select page_items from argos.projects where project_id = $1", project_id)
+        .fetch_optional(connection)
+        .await
+        .map_err(StoreError::doing("reading the page size"))?;
+    Ok(items.flatten().map(|items| items.round() as u64))
+}
+
 /// Keeps what was learned about pages.
 pub async fn keep_page(
     connection: &mut PgConnection,

@@ -174,7 +174,7 @@ async fn metrics_keep_to_the_conventions() {
         {
             assert!(!name.contains(unit), "{name}: base units, and no suffix of a histogram");
         }
-        let timed = ["duration", "latency", "interval", "timestamp"].iter().any(|word| name.contains(word));
+        let timed = ["duration", "latency", "interval", "timestamp", "within"].iter().any(|word| name.contains(word));
         assert_eq!(timed, name.ends_with("_seconds"), "{name}");
         assert!(!name.contains("_counter") && !name.contains("_gauge"), "{name}: the kind is no part of the name");
     }

@@ -71,7 +71,9 @@ async fn p3_a_signal_in_the_middle_of_a_pass_keeps_what_is_committed_and_gives_t
         let mut daemon = Program::start(run(&vendor, &database, &[]));
         daemon.says("complete=true").await;
         ends_cleanly(&mut daemon, signal).await;
-        assert_eq!(vendor.requests().len() - asked, 20 - pages as usize);
+        // The import that follows asks without dates.
+        let hot = vendor.requests()[asked..].iter().filter(|request| request.query.contains("start_date")).count();
+        assert_eq!(hot, 20 - pages as usize);
         assert_eq!(database.number("select count(*) from argos.submissions").await, 1_000);
     }
 }

@@ -91,7 +91,7 @@ impl Engine {
         let oldest = held.map(|day| calendar.covered_at(day.day).map_or(0, |at| at.timestamp())).min();
         metrics.oldest_coverage.set(oldest.unwrap_or(0));
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.days_to_verify.set(count(calendar.days.iter().filter(|day| day.verify).count() as u64));
+        metrics.verify_backlog.set(count(calendar.days.iter().filter(|day| day.verify).count() as u64));
         metrics.open_submissions.set(count(calendar.days.iter().map(|day| day.open).sum()));
     }
 
