@@ -110,8 +110,9 @@ impl Client {
     pub async fn submissions_within(&self, query: &Query, delays: &mut Delays) -> Result<Answer<Page>, ApiError> {
         let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
         let parameters = query.parameters(self.api.dialect);
+        let place = query.style.parameters.unwrap_or(self.api.parameters);
         loop {
-            let answer = self.ask("submission", &parameters).await;
+            let answer = self.ask("submission", &parameters, place).await;
             let page = answer.and_then(|(body, sent_at)| Ok((Page::split(body, self.page_items, by_id)?, sent_at)));
             match page {
                 Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
@@ -125,7 +126,7 @@ impl Client {
         let parameters = [("applicant_id", applicant_id.to_owned())];
         let mut delays = self.delays();
         loop {
-            let answer = self.ask("submission/applicant", &parameters).await;
+            let answer = self.ask("submission/applicant", &parameters, self.api.parameters).await;
             let not_json = |_| ApiError::NotAList { what: "not the documented JSON" };
             match answer.and_then(|(body, _)| serde_json::from_slice(&body).map_err(not_json)) {
                 Ok(list) => return Ok(list),
@@ -150,7 +151,12 @@ impl Client {
         Ok(())
     }
 
-    async fn ask(&self, path: &str, parameters: &[(&'static str, String)]) -> Result<(Vec<u8>, Timestamp), ApiError> {
+    async fn ask(
+        &self,
+        path: &str,
+        parameters: &[(&'static str, String)],
+        place: Parameters,
+    ) -> Result<(Vec<u8>, Timestamp), ApiError> {
         self.heartbeat.expect_within(pace::period(&self.api));
         self.pace.wait().await;
         if !self.pace.take() {
@@ -158,8 +164,8 @@ impl Client {
         }
         self.heartbeat.expect_within(self.api.timeout);
         let (sent_at, started) = (self.clock.now(), Instant::now());
-        let mut request = self.http.get(self.url(path, parameters)).header("x-api-key", self.key.clone());
-        if self.api.parameters == Parameters::Body {
+        let mut request = self.http.get(self.url(path, parameters, place)).header("x-api-key", self.key.clone());
+        if place == Parameters::Body {
             request = request.header(CONTENT_TYPE, "application/json").body(query::body(parameters));
         }
         let response = request.send().await.map_err(transport);
@@ -172,10 +178,10 @@ impl Client {
         Ok((result?, sent_at))
     }
 
-    fn url(&self, path: &str, parameters: &[(&'static str, String)]) -> Url {
+    fn url(&self, path: &str, parameters: &[(&'static str, String)], place: Parameters) -> Url {
         let mut url = self.api.base_url.clone();
         url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
-        if self.api.parameters == Parameters::Query && !parameters.is_empty() {
+        if place == Parameters::Query && !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
         url

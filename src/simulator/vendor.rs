@@ -110,11 +110,12 @@ fn honest(
         return Answer::gateway(400, "Invalid Query String parameters");
     };
     world.catch_up(now);
+    let body = if mischief.happens(Fault::IgnoreBody, incoming.number).is_some() { "" } else { incoming.body };
     let result = match (incoming.method, incoming.uri.path()) {
-        (&Method::GET, "/v3/submission") => query::parameters(pairs, incoming.body)
+        (&Method::GET, "/v3/submission") => query::parameters(pairs, body)
             .and_then(|pairs| submissions(&pairs, incoming.number, world, mischief, options, now)),
         (&Method::GET, "/v3/submission/applicant") => {
-            query::parameters(pairs, incoming.body).and_then(|pairs| applicant(&pairs, world, now))
+            query::parameters(pairs, body).and_then(|pairs| applicant(&pairs, world, now))
         }
         // What the gateway says to a path or method it does not know.
         _ => return Answer::gateway(403, "Missing Authentication Token"),
@@ -151,12 +152,16 @@ fn submissions(
         order: options.order,
         thin: options.thin_lists,
         dates: Dates::Created(0),
+        end_excluded: false,
         lag: i64::MIN,
         token: format!("read{number}"),
     };
     if list {
         if let Some(most) = happens(Fault::CountClip) {
             ask.count = ask.count.min(usize::try_from(most).unwrap_or(1).max(1));
+        }
+        if happens(Fault::IgnoreCount).is_some() {
+            ask.count = 2_000;
         }
         if let Some(seconds) = happens(Fault::IndexLag) {
             manner.lag = seconds.saturating_mul(1000);
@@ -169,7 +174,10 @@ fn submissions(
             ];
             if let Some((_, dates)) = choices.into_iter().find(|(fault, _)| happens(*fault).is_some()) {
                 manner.dates = dates;
+            } else if let Some(hours) = happens(Fault::DatesOffset) {
+                manner.dates = Dates::Created(hours);
             }
+            manner.end_excluded = happens(Fault::EndExcluded).is_some();
         }
         nothing = nothing || happens(Fault::Empty).is_some();
     }

@@ -5,10 +5,12 @@
 
 pub mod budget;
 pub mod database;
+pub mod drift;
 pub mod error;
 pub mod history;
 pub mod lease;
 pub mod mirror;
 pub mod outbox;
+pub mod probe;
 pub mod progress;
 pub mod quarantine;

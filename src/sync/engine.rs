@@ -1,6 +1,7 @@
 //! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
-//! and the permits.
+//! and the permits, `probe` finds out what the vendor does.
 
+mod probe;
 mod upkeep;
 mod walk;
 
@@ -11,6 +12,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use self::walk::Errand;
+use super::drift;
 use super::error::SyncError;
 use super::plan;
 use super::report::PassReport;
@@ -62,13 +64,15 @@ pub struct Engine {
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
     count: u32,
+    /// Names that no document knows.
+    drift: drift::Book,
 }
 
 impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
         let count = parts.project.api.count;
-        Self { parts, lease: None, request_no: 0, block: None, count }
+        Self { parts, lease: None, request_no: 0, block: None, count, drift: drift::Book::default() }
     }
 
     /// What the engine is made of.

@@ -4,6 +4,7 @@
 //! changed item means (pure), [`run`] is the dull loop around it.
 
 pub mod apply;
+pub mod drift;
 pub mod engine;
 pub mod error;
 pub mod plan;

@@ -133,6 +133,7 @@ impl Engine {
         let mut connection = self.connection().await?;
         let counts = mirror::counts(&mut connection, project_id).await?;
         let completed = progress::completed(&mut connection, project_id).await?;
+        self.show_probe(&mut connection).await?;
         drop(connection);
         let metrics = &self.parts.metrics;
         // From the database, so that a restart, a standby and the walks of `once` show too.

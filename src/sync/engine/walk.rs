@@ -70,6 +70,7 @@ impl Engine {
             };
             let counts = self.apply(&pass, &answer, View::List, Some(&walk), end).await?;
             counts.publish(&self.parts.metrics, errand.lane);
+            self.note_drift(&pass.lease, &counts.drift).await?;
             report.counts.add(counts);
             report.pages += 1;
             if report.pages.is_multiple_of(PAGES_UNTIL_LARGER) {
@@ -102,6 +103,7 @@ impl Engine {
         let shown = answer.content.items().any(|item| item.submission_id == Some(submission_id));
         let counts = self.apply(&pass, &answer, View::Id, None, End::More).await?;
         counts.publish(&self.parts.metrics, lane);
+        self.note_drift(&pass.lease, &counts.drift).await?;
         Ok((shown, counts))
     }
 
