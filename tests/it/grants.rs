@@ -35,6 +35,8 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     vendor_life(&world.simulator);
     let again = engine.once().await.unwrap();
     assert!(again.counts.changed > 0 && again.counts.quarantined > 0, "{again:?}");
+    engine.probe().await.unwrap();
+    assert!(world.database.number("select count(*) from argos.drift").await > 0);
     engine.release().await.unwrap();
     app.close().await.unwrap();
     execute(pool, &format!("drop owned by {role}; drop role {role}")).await;
@@ -46,7 +48,7 @@ fn vendor_life(simulator: &Simulator) {
     let id = simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
     let patch = serde_json::json!({
         "kyc": {"attempts": [{"attemptCnt": 9}]}, "aml": {"currentstatus": "Red Flag", "matches": [{"resource_id": "r"}]},
-        "bank_verification": {"result": "fail"}
+        "bank_verification": {"result": "fail"}, "a_new_field": 1
     });
     simulator.patch(&id, patch);
     let deep = format!(r#"{{"submission_id":"deep","x":{}{}}}"#, "[".repeat(90), "]".repeat(90));

@@ -19,6 +19,7 @@ mod layers;
 mod leaks;
 mod lease;
 mod observability;
+mod probe;
 mod process;
 mod rules;
 mod support;

@@ -88,12 +88,17 @@ pub struct DayCount {
 pub fn choose_day(days: &[DayCount], today: NaiveDate, capacity: u64) -> NaiveDate {
     let by_day: BTreeMap<NaiveDate, &DayCount> = days.iter().map(|count| (count.day, count)).collect();
     let at = |day: Option<NaiveDate>| day.and_then(|day| by_day.get(&day).copied());
+    let first = days.iter().map(|count| count.day).min();
     let score = |count: &DayCount| {
         let after = at(count.day.succ_opt());
         let in_both = count.submissions + after.map_or(0, |day| day.submissions);
         let edge = count.first_hour.min(count.last_hour) > 0 && after.is_some_and(|day| day.last_hour > 0);
         let both = count.submissions >= 5 && after.is_some_and(|day| day.submissions >= 5);
-        (in_both <= capacity, edge, both, in_both.min(50), count.day)
+        // With others before it, which an answer by updated_at would show.
+        let inner = first.is_some_and(|first| (count.day - first).num_days() >= 3);
+        // About a month ago: what was to change late has changed, and what the vendor changed lately shows.
+        let age = (today - count.day).num_days().abs_diff(30);
+        (in_both <= capacity, edge, both, in_both.min(50), inner, std::cmp::Reverse(age))
     };
     // The two days must be over everywhere on earth.
     let past = |days: u64| today.checked_sub_days(Days::new(days)).unwrap_or(today);

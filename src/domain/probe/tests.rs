@@ -190,6 +190,8 @@ fn the_day_to_ask_for_is_past_full_and_fits() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// Whatever is concluded is true, and the days more are enough.
     #[test]
     fn p1_no_conclusion_is_wrong(
