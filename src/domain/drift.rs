@@ -113,15 +113,15 @@ pub fn names(item: &Value, counts: &mut Drift) {
         drift(counts, "unknown_field");
     }
     fields.into_iter().for_each(|name| counts.name(Named::Field, name, 1));
-    let known_result = |result: &str| KYC_RESULTS.contains(&result);
     let known_status = |status: &str| is_red_flag(status) || status == "Not Screened";
-    let values: [(&[&str], &dyn Fn(&str) -> bool); 2] =
-        [(&["kyc", "result"], &known_result), (&["aml", "currentstatus"], &known_status)];
-    for (path, known) in values {
-        let Some(value) = at(item, path).filter(|value| !value.is_null()) else { continue };
-        if !value.as_str().is_some_and(known) {
-            counts.name(Named::Value, format!("{}={}", path.join("."), value_name(value)), 1);
-        }
+    unknown_value(item, &["kyc", "result"], |result| KYC_RESULTS.contains(&result), counts);
+    unknown_value(item, &["aml", "currentstatus"], known_status, counts);
+}
+
+fn unknown_value(item: &Value, path: &[&str], known: impl Fn(&str) -> bool, counts: &mut Drift) {
+    let Some(value) = at(item, path).filter(|value| !value.is_null()) else { return };
+    if !value.as_str().is_some_and(known) {
+        counts.name(Named::Value, format!("{}={}", path.join("."), value_name(value)), 1);
     }
 }
 

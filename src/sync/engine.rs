@@ -1,6 +1,7 @@
 //! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
 //! and the permits, `probe` finds out what the vendor does.
 
+mod findings;
 mod probe;
 mod upkeep;
 mod walk;

@@ -21,10 +21,10 @@ fn noon() -> Timestamp {
     "2026-03-20T12:00:00Z".parse().unwrap()
 }
 
-/// Nine days with fifty submissions each, whose lives are slow: many change days after they were created.
+/// Sixteen days with 45 submissions each, whose lives are slow: many change days after they were created.
 fn options() -> Options {
-    let history = std::time::Duration::from_secs(9 * 86_400);
-    Options { initial: 450, history, life: 5.0, dialect: Dialect::Idcheck, ..Options::default() }
+    let history = std::time::Duration::from_secs(16 * 86_400);
+    Options { initial: 720, history, life: 5.0, dialect: Dialect::Idcheck, ..Options::default() }
 }
 
 /// A world whose mirror is filled, and its engine.
@@ -113,7 +113,7 @@ async fn a_faultless_vendor_is_known_and_disagrees_with_nothing() {
     assert_eq!(disagreements(&world.app), Vec::<&str>::new());
     assert_eq!(gauge(&world.app, "probe_timestamp_seconds", ""), noon().timestamp());
     assert_eq!(findings.clip, None);
-    let stored = probe::findings(&mut *world.app.pool.acquire().await.unwrap(), "default").await.unwrap();
+    let stored = probe::findings(&mut world.app.pool.acquire().await.unwrap(), "default").await.unwrap();
     assert_eq!(stored, findings, "what is stored is what was returned");
     let evidence = world.database.text("select evidence from argos.probes where fact = 'filter'").await.unwrap();
     assert!(evidence.contains("0 of them created more than a day outside"), "{evidence}");
@@ -282,7 +282,7 @@ async fn p9_a_change_of_mode_is_an_alarm_that_stays() {
 #[tokio::test]
 async fn a_probe_is_due_daily_and_after_a_change_of_settings() {
     let (world, mut engine) = mirrored(options(), &[]).await;
-    let nothing = probe::findings(&mut *world.app.pool.acquire().await.unwrap(), "default").await.unwrap();
+    let nothing = probe::findings(&mut world.app.pool.acquire().await.unwrap(), "default").await.unwrap();
     assert!(engine.probe_due(&nothing));
     let findings = engine.probe().await.unwrap();
     assert!(!engine.probe_due(&findings));
@@ -295,7 +295,7 @@ async fn a_probe_is_due_daily_and_after_a_change_of_settings() {
 
 #[tokio::test]
 async fn p8_a_probe_counts_in_the_budget_and_a_refused_key_ends_it() {
-    let (_world, mut engine) = mirrored(options(), &[("api.requests_per_day", "7")]).await;
+    let (_world, mut engine) = mirrored(options(), &[("api.requests_per_day", "10")]).await;
     let error = engine.probe().await.unwrap_err();
     assert_eq!(error.kind(), "budget_spent");
     let (world, mut engine) = mirrored(options(), &[]).await;

@@ -95,7 +95,7 @@ pub fn choose_day(days: &[DayCount], today: NaiveDate, capacity: u64) -> NaiveDa
         let edge = count.first_hour.min(count.last_hour) > 0 && after.is_some_and(|day| day.last_hour > 0);
         let both = count.submissions >= 5 && after.is_some_and(|day| day.submissions >= 5);
         // With others before it, which an answer by updated_at would show.
-        let inner = first.is_some_and(|first| (count.day - first).num_days() >= 3);
+        let inner = first.is_some_and(|first| (count.day - first).num_days() >= 7);
         // About a month ago: what was to change late has changed, and what the vendor changed lately shows.
         let age = (today - count.day).num_days().abs_diff(30);
         (in_both <= capacity, edge, both, in_both.min(50), inner, std::cmp::Reverse(age))
