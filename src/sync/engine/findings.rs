@@ -3,8 +3,9 @@
 use sqlx::PgConnection;
 
 use super::Engine;
+use crate::chain::chain;
 use crate::config::{Dialect, Parameters};
-use crate::domain::drift::{Drift, Named};
+use crate::domain::drift::Named;
 use crate::domain::probe::{Fact, Findings, Settings};
 use crate::store::error::StoreError;
 use crate::store::lease::Lease;
@@ -82,10 +83,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts by name what a committed page showed and no document names. Costs nothing while there is nothing new, but
-    /// for one write a minute.
-    pub(super) async fn note_drift(&mut self, lease: &Lease, drift: &Drift) -> Result<(), SyncError> {
-        self.drift.note(drift);
+    /// Writes the names that committed pages showed and no document knows: new ones, and once a minute the counts. Costs
+    /// nothing otherwise. They are progress: a failure costs no pass, and what is not written is written next time.
+    pub(super) async fn flush_drift(&mut self, lease: &Lease) {
+        if let Err(error) = self.try_flush_drift(lease).await {
+            tracing::warn!(project = self.parts.project.id, error = chain(&error), "oddities are counted later");
+        }
+    }
+
+    async fn try_flush_drift(&mut self, lease: &Lease) -> Result<(), SyncError> {
         let now = self.parts.clock.now();
         if !self.drift.due(now, lease.epoch) {
             return Ok(());

@@ -70,11 +70,12 @@ impl Engine {
             };
             let counts = self.apply(&pass, &answer, View::List, Some(&walk), end).await?;
             counts.publish(&self.parts.metrics, errand.lane);
-            self.note_drift(&pass.lease, &counts.drift).await?;
+            self.drift.note(&counts.drift);
             report.counts.add(counts);
             report.pages += 1;
             if report.pages.is_multiple_of(PAGES_UNTIL_LARGER) {
                 self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
+                self.flush_drift(&pass.lease).await;
             }
             place = Some(walk);
             if end != End::More {
@@ -82,6 +83,7 @@ impl Engine {
                 break;
             }
         }
+        self.flush_drift(&pass.lease).await;
         Ok(report)
     }
 
@@ -103,7 +105,8 @@ impl Engine {
         let shown = answer.content.items().any(|item| item.submission_id == Some(submission_id));
         let counts = self.apply(&pass, &answer, View::Id, None, End::More).await?;
         counts.publish(&self.parts.metrics, lane);
-        self.note_drift(&pass.lease, &counts.drift).await?;
+        self.drift.note(&counts.drift);
+        self.flush_drift(&pass.lease).await;
         Ok((shown, counts))
     }
 
