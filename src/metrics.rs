@@ -12,6 +12,7 @@ use prometheus::{
 use crate::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::lane::Lane;
+use crate::domain::probe::Fact;
 use crate::domain::submission::{DRIFT_KINDS, KYC_RESULTS};
 
 /// HTTP statuses with a label of their own; others share `other`, and `none` stands for no answer at all.
@@ -90,6 +91,11 @@ pub struct Metrics {
     canary_checks: IntCounterVec,
     canary_divergences: IntCounterVec,
     leader: IntGaugeVec,
+    probed: IntGaugeVec,
+    disagreement: IntGaugeVec,
+    mode_changed: IntGaugeVec,
+    unknown_aml_status: IntGaugeVec,
+    drift_names: IntGaugeVec,
 }
 
 impl Metrics {
@@ -264,6 +270,36 @@ impl Metrics {
                 project,
             )?,
             leader: gauges(r, "leader", "1 while this process holds the project's lease.", project)?,
+            probed: gauges(
+                r,
+                "probe_timestamp_seconds",
+                "Unix time of the last probe of the vendor's ways; 0: none yet.",
+                project,
+            )?,
+            disagreement: gauges(
+                r,
+                "probe_disagreement",
+                "1 while what a probe found disagrees with the settings, or with what the daemon counts on.",
+                &["project", "fact"],
+            )?,
+            mode_changed: gauges(
+                r,
+                "probe_mode_changed_timestamp_seconds",
+                "Unix time at which a probe found the vendor to work in another way than before; 0: never.",
+                &["project", "fact"],
+            )?,
+            unknown_aml_status: gauges(
+                r,
+                "unknown_aml_status",
+                "Submissions whose AML status is neither Red Flag nor Not Screened, and so may be a flag.",
+                project,
+            )?,
+            drift_names: gauges(
+                r,
+                "drift_names",
+                "Names of fields and values that no document knows, in the table argos.drift.",
+                project,
+            )?,
             registry,
             error_kinds,
             refusal_reasons,
@@ -297,6 +333,10 @@ impl Metrics {
         for result in KYC_RESULTS.iter().chain(&["other", "none"]) {
             self.submissions.with_label_values(&[p, result]);
         }
+        for fact in Fact::ALL {
+            self.disagreement.with_label_values(&[p, fact.as_str()]);
+            self.mode_changed.with_label_values(&[p, fact.as_str()]);
+        }
         ProjectMetrics {
             red_flags_open: self.red_flags_open.with_label_values(&[p]),
             suspicious_empty: self.suspicious_empty.with_label_values(&[p]),
@@ -310,6 +350,9 @@ impl Metrics {
             open_submissions: self.open_submissions.with_label_values(&[p]),
             canary_checks: self.canary_checks.with_label_values(&[p]),
             leader: self.leader.with_label_values(&[p]),
+            probed: self.probed.with_label_values(&[p]),
+            unknown_aml_status: self.unknown_aml_status.with_label_values(&[p]),
+            drift_names: self.drift_names.with_label_values(&[p]),
             project_id: p.to_owned(),
             all: self.clone(),
         }
@@ -355,6 +398,12 @@ pub struct ProjectMetrics {
     pub canary_checks: IntCounter,
     /// 1 while this process holds the lease.
     pub leader: IntGauge,
+    /// Unix time of the last probe.
+    pub probed: IntGauge,
+    /// Submissions whose AML status no document names.
+    pub unknown_aml_status: IntGauge,
+    /// Names of fields and values that no document knows.
+    pub drift_names: IntGauge,
 }
 
 impl ProjectMetrics {
@@ -423,6 +472,18 @@ impl ProjectMetrics {
     /// A complete walk.
     pub fn success(&self, lane: Lane, at: Timestamp) {
         self.all.last_success.with_label_values(&[self.project_id.as_str(), lane.as_str()]).set(at.timestamp());
+    }
+
+    /// Whether a finding disagrees with the settings.
+    pub fn disagreement(&self, fact: Fact, disagrees: bool) {
+        let gauge = self.all.disagreement.with_label_values(&[self.project_id.as_str(), fact.as_str()]);
+        gauge.set(i64::from(disagrees));
+    }
+
+    /// When the vendor was found to work in another way than before.
+    pub fn mode_changed(&self, fact: Fact, at: Option<Timestamp>) {
+        let gauge = self.all.mode_changed.with_label_values(&[self.project_id.as_str(), fact.as_str()]);
+        gauge.set(at.map_or(0, |at| at.timestamp()));
     }
 
     /// How many submissions have a result; `label` is a documented result, `other` or `none`.

@@ -125,8 +125,9 @@ impl Client {
     pub async fn submissions_within(&self, query: &Query, delays: &mut Delays) -> Result<Answer<Page>, ApiError> {
         let by_id = query.select.as_ref().is_some_and(|(name, _)| *name == "submission_id");
         let parameters = query.parameters(self.api.dialect);
+        let place = query.style.parameters.unwrap_or(self.api.parameters);
         let read = |body| Page::split(body, self.cipher.as_ref(), self.page_items, by_id);
-        let answer = self.tried("submission", &parameters, delays, read).await?;
+        let answer = self.tried("submission", &parameters, place, delays, read).await?;
         if self.cipher.is_some() && !answer.content.sealed {
             self.in_the_clear();
         }
@@ -136,7 +137,7 @@ impl Client {
     /// Asks for a page and gives it as it came, encrypted or not.
     pub async fn raw(&self, query: &Query) -> Result<Vec<u8>, ApiError> {
         let parameters = query.parameters(self.api.dialect);
-        Ok(self.tried("submission", &parameters, &mut self.delays(), Ok).await?.content)
+        Ok(self.tried("submission", &parameters, self.api.parameters, &mut self.delays(), Ok).await?.content)
     }
 
     /// Asks GET /submission/applicant for the approved submissions of one person: a bare list.
@@ -150,7 +151,10 @@ impl Client {
             let no_list = |_| ApiError::Undecryptable { what: "it comes out as JSON, but as no list" };
             serde_json::from_str(&plain).map_err(no_list)
         };
-        Ok(self.tried("submission/applicant", &parameters, &mut self.delays(), read).await?.content)
+        Ok(self
+            .tried("submission/applicant", &parameters, self.api.parameters, &mut self.delays(), read)
+            .await?
+            .content)
     }
 
     /// Asks until an answer can be read, or no try is left.
@@ -158,11 +162,12 @@ impl Client {
         &self,
         path: &str,
         parameters: &[(&'static str, String)],
+        place: Parameters,
         delays: &mut Delays,
         read: impl Fn(Vec<u8>) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
         loop {
-            let answer = self.ask(path, parameters).await;
+            let answer = self.ask(path, parameters, place).await;
             match answer.and_then(|(body, sent_at)| Ok((read(body)?, sent_at))) {
                 Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
                 Err(error) => self.pause(delays, error).await?,
@@ -197,7 +202,12 @@ impl Client {
         Ok(())
     }
 
-    async fn ask(&self, path: &str, parameters: &[(&'static str, String)]) -> Result<(Vec<u8>, Timestamp), ApiError> {
+    async fn ask(
+        &self,
+        path: &str,
+        parameters: &[(&'static str, String)],
+        place: Parameters,
+    ) -> Result<(Vec<u8>, Timestamp), ApiError> {
         self.heartbeat.expect_within(pace::period(&self.api));
         self.pace.wait().await;
         if !self.pace.take() {
@@ -206,8 +216,8 @@ impl Client {
         self.heartbeat.expect_within(self.api.timeout);
         let parameters = &*self.sealed(parameters);
         let (sent_at, started) = (self.clock.now(), Instant::now());
-        let mut request = self.http.get(self.url(path, parameters)).header("x-api-key", self.key.clone());
-        if self.api.parameters == Parameters::Body {
+        let mut request = self.http.get(self.url(path, parameters, place)).header("x-api-key", self.key.clone());
+        if place == Parameters::Body {
             request = request.header(CONTENT_TYPE, "application/json").body(query::body(parameters));
         }
         let response = request.send().await.map_err(transport);
@@ -233,10 +243,10 @@ impl Client {
         }
     }
 
-    fn url(&self, path: &str, parameters: &[(&'static str, String)]) -> Url {
+    fn url(&self, path: &str, parameters: &[(&'static str, String)], place: Parameters) -> Url {
         let mut url = self.api.base_url.clone();
         url.set_path(&format!("{}/{path}", url.path().trim_end_matches('/')));
-        if self.api.parameters == Parameters::Query && !parameters.is_empty() {
+        if place == Parameters::Query && !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
         url

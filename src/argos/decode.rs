@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::envelope::RawItem;
 use crate::config::Limits;
-use crate::domain::submission::{Drift, Submission, drift};
+use crate::domain::drift::{self, Drift, drift};
+use crate::domain::submission::Submission;
 
 /// Why an item cannot be used. It goes to the quarantine; its page goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub fn decode(raw: RawItem<'_>, limits: &Limits, counts: &mut Drift) -> Result<S
     if children("attempts", "kyc").max(children("matches", "aml")) > limits.item_children {
         return refuse("too_many_children", "the item has more attempts or matches than limits.item_children");
     }
+    drift::names(&item, counts);
     Ok(Submission::new(submission_id.to_owned(), item))
 }
 

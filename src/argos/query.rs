@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use crate::config::Dialect;
+use crate::config::{Dialect, Parameters};
 
 /// `nextpageKey`, to be sent back byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +25,23 @@ pub struct Query {
     pub count: Option<u32>,
     /// Where to go on.
     pub cursor: Option<Cursor>,
+    /// Another way of writing it than the configured one, to find out whether the vendor reads that.
+    pub style: Style,
+}
+
+/// How a query is written, where that is not as configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Instead of `api.dialect`.
+    pub dialect: Option<Dialect>,
+    /// Instead of `api.parameters`.
+    pub parameters: Option<Parameters>,
 }
 
 impl Query {
     /// The parameters, in the dialect's date format (`YYYY-MM-DD` or `YYYYMMDD`: the documents disagree).
     pub fn parameters(&self, dialect: Dialect) -> Vec<(&'static str, String)> {
-        let format = match dialect {
+        let format = match self.style.dialect.unwrap_or(dialect) {
             Dialect::Idcheck => "%Y-%m-%d",
             Dialect::V3 => "%Y%m%d",
         };

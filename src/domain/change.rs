@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::canonical::at;
+use super::drift::field_name;
 use super::event::{Draft, EventType};
 use super::field::Kind::{self, Decimal, Text, TextList, Time};
 use super::submission::{State, column};
@@ -26,9 +27,7 @@ fn members(before: &Value, after: &Value, prefix: &str, names: &mut BTreeSet<Str
         if old == new {
             continue;
         }
-        // A name that does not look like one may be somebody's data, used as a key.
-        let plain = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-        let key = if plain { key.as_str() } else { "other" };
+        let key = field_name(key);
         let objects = old.or(new).is_some_and(Value::is_object) && new.or(old).is_some_and(Value::is_object);
         if prefix.is_empty() && objects {
             let count = names.len();

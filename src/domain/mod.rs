@@ -4,15 +4,18 @@
 //! - a vendor field and its column: [`field`]
 //! - "is this the same state?": [`canonical`] and [`submission::State`]
 //! - an event type and when it is raised: [`change`], its name and payload: [`event`]
+//! - what no document names: [`drift`]; what the vendor was found to do: [`probe`]
 //! - ids that are the same again after a crash: [`hash`]
 
 pub mod calendar;
 pub mod canonical;
 pub mod change;
+pub mod drift;
 pub mod event;
 pub mod field;
 pub mod hash;
 pub mod lane;
+pub mod probe;
 pub mod seen;
 pub mod submission;
 pub mod time;

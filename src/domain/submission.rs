@@ -1,36 +1,15 @@
 //! A submission as one answer of the vendor showed it.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use super::canonical::{at, canonical};
+pub use super::drift::{DRIFT_KINDS, Drift, drift};
 use super::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
 use super::time;
 use crate::clock::Timestamp;
 
 /// The `aml.currentstatus` that must never be missed.
 pub const RED_FLAG: &str = "Red Flag";
-
-/// What was odd in an answer, by kind: counted, logged without values, never a reason to stop.
-pub type Drift = BTreeMap<&'static str, u64>;
-
-/// Adds to a count of [`Drift`].
-pub fn drift(counts: &mut Drift, kind: &'static str) {
-    *counts.entry(kind).or_default() += 1;
-}
-
-/// The kinds of [`Drift`], for metrics that stand at 0 from the start.
-pub const DRIFT_KINDS: &[&str] = &[
-    "bad_field",
-    "replaced_characters",
-    "aml_missing",
-    "unknown_aml_status",
-    "unknown_kyc_result",
-    "outside_window",
-    "digest_differs",
-    "not_encrypted",
-];
 
 /// A usable item. `Debug` prints the id alone: everything else may be personal data.
 #[derive(Clone)]

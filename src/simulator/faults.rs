@@ -49,8 +49,12 @@ faults! {
     CycleKey "cycle-key" false "Give the key of the page before as the next key, so that A leads to B and B to A.";
     Duplicates "duplicates" false "Show the last item of the former page again.";
     CountClip "count-clip" true "Never list more than this many items, whatever was asked.";
+    IgnoreCount "ignore-count" false "List up to 2,000 items, whatever was asked.";
+    IgnoreBody "ignore-body" false "Read parameters from the URL alone.";
     IndexLag "index-lag" true "Leave items out of lists until they are this many seconds old.";
     KstDates "kst-dates" false "Compare dates by the day in Korea.";
+    DatesOffset "dates-offset" true "Compare dates by the day in a zone this many hours east of UTC; may be negative.";
+    EndExcluded "end-excluded" false "Leave the day of end_date out of the answer.";
     IgnoreDates "ignore-dates" false "Ignore start_date and end_date.";
     UpdatedDates "updated-dates" false "Compare dates with updated_at instead of created_at.";
     WrongDatesEverything "wrong-dates-everything" false "Answer dates in the wrong format with everything instead of 400.";

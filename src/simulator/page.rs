@@ -18,6 +18,8 @@ pub(super) struct Manner {
     pub(super) order: Order,
     pub(super) thin: bool,
     pub(super) dates: Dates,
+    /// Whether the day of end_date is left out.
+    pub(super) end_excluded: bool,
     /// Items younger than this many milliseconds are not listed yet.
     pub(super) lag: i64,
     /// The token that expiring links get this time.
@@ -112,7 +114,7 @@ fn walk<'a>(world: &'a World, ask: &Ask, manner: &Manner) -> Walk<'a> {
             low.0 = midnight(from) - east * HOUR;
         }
         if let Some(to) = ask.to {
-            high.0 = midnight(to) - east * HOUR + DAY;
+            high.0 = midnight(to) - east * HOUR + if manner.end_excluded { 0 } else { DAY };
         }
     }
     match (&ask.cursor, manner.order) {
@@ -154,7 +156,8 @@ fn wanted(world: &World, ask: &Ask, manner: &Manner, key: &Key, source: Source, 
         item["updated_at"].as_str().or(item["created_at"].as_str()).and_then(|at| at.get(..10)).unwrap_or_default();
     // Written alike, days compare as text.
     !by_update
-        || (ask.from.is_none_or(|from| *day >= *from.to_string()) && ask.to.is_none_or(|to| *day <= *to.to_string()))
+        || (ask.from.is_none_or(|from| *day >= *from.to_string())
+            && ask.to.is_none_or(|to| *day < *to.to_string() || (!manner.end_excluded && *day == *to.to_string())))
 }
 
 fn text(world: &World, key: &Key, source: Source, ask: &Ask, manner: &Manner, now: Timestamp) -> String {

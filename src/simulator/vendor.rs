@@ -137,6 +137,7 @@ fn honest(
         },
     };
     world.catch_up(now);
+    let body = if mischief.happens(Fault::IgnoreBody, incoming.number).is_some() { String::new() } else { body };
     let result = match (incoming.method, incoming.uri.path()) {
         (&Method::GET, "/v3/submission") => query::parameters(pairs, &body)
             .and_then(|pairs| submissions(&pairs, incoming.number, world, mischief, options, now)),
@@ -178,12 +179,16 @@ fn submissions(
         order: options.order,
         thin: options.thin_lists,
         dates: Dates::Created(0),
+        end_excluded: false,
         lag: i64::MIN,
         token: format!("read{number}"),
     };
     if list {
         if let Some(most) = happens(Fault::CountClip) {
             ask.count = ask.count.min(usize::try_from(most).unwrap_or(1).max(1));
+        }
+        if happens(Fault::IgnoreCount).is_some() {
+            ask.count = 2_000;
         }
         if let Some(seconds) = happens(Fault::IndexLag) {
             manner.lag = seconds.saturating_mul(1000);
@@ -196,7 +201,10 @@ fn submissions(
             ];
             if let Some((_, dates)) = choices.into_iter().find(|(fault, _)| happens(*fault).is_some()) {
                 manner.dates = dates;
+            } else if let Some(hours) = happens(Fault::DatesOffset) {
+                manner.dates = Dates::Created(hours);
             }
+            manner.end_excluded = happens(Fault::EndExcluded).is_some();
         }
         nothing = nothing || happens(Fault::Empty).is_some();
     }

@@ -1,8 +1,10 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
-//! `single` one submission, `upkeep` keeps the lease and the permits, `prune` removes
-//! what was kept long enough.
+//! `single` one submission, `probe` finds out what the vendor does, `upkeep` keeps the lease and the permits, `prune`
+//! removes what was kept long enough.
 
 mod canary;
+mod findings;
+mod probe;
 mod prune;
 mod single;
 mod upkeep;
@@ -11,13 +13,14 @@ mod walk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use self::prune::Pruned;
 use self::upkeep::Picture;
 use self::walk::Walking;
+use super::drift;
 use super::error::SyncError;
 use super::plan::{self, Errand, Next, Progress, Target};
 use super::report::PassReport;
@@ -33,6 +36,9 @@ use crate::metrics::ProjectMetrics;
 use crate::store::budget::Block;
 use crate::store::error::StoreError;
 use crate::store::lease::Lease;
+
+/// How long after a probe that failed the next one is tried.
+const PROBE_AGAIN: TimeDelta = TimeDelta::minutes(10);
 
 /// What an engine is made of.
 pub struct Parts {
@@ -69,12 +75,16 @@ pub struct Engine {
     /// Whether to take back every write: see [`Engine::only_try`].
     dry_run: bool,
     pruning: prune::Progress,
+    /// Names that no document knows.
+    drift: drift::Book,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
     walking: BTreeMap<Lane, Walking>,
     /// When the next submission is to be drawn at random; `None`: never.
     canary_at: Option<Timestamp>,
+    /// A probe that failed is not tried again before this moment.
+    probe_again_at: Timestamp,
     /// What each lane did last.
     lanes: BTreeMap<Lane, Progress>,
 }
@@ -102,9 +112,11 @@ impl Engine {
             count,
             dry_run: false,
             pruning: prune::Progress::default(),
+            drift: drift::Book::default(),
             picture: None,
             walking: BTreeMap::new(),
             canary_at: None,
+            probe_again_at: Timestamp::MIN_UTC,
             lanes: BTreeMap::new(),
         }
     }
@@ -123,6 +135,12 @@ impl Engine {
     /// whatever was committed.
     pub async fn turn(&mut self) -> Result<Turn, SyncError> {
         self.look().await?;
+        if self.probe_due(&self.picture().findings) && self.probe_again_at <= self.parts.clock.now() {
+            // A probe that fails does not hold up the rest.
+            self.probe_again_at = self.parts.clock.now() + PROBE_AGAIN;
+            self.probe().await?;
+            return Ok(Turn::Went);
+        }
         match plan::next(&self.situation()) {
             Next::Wait(until) => {
                 self.show_plan();

@@ -5,6 +5,7 @@
 
 pub mod apply;
 mod coverage;
+pub mod drift;
 pub mod engine;
 pub mod error;
 pub mod plan;

@@ -52,9 +52,7 @@ impl Counts {
         for (kind, count) in page.events {
             *self.events.entry(kind).or_default() += count;
         }
-        for (kind, count) in page.drift {
-            *self.drift.entry(kind).or_default() += count;
-        }
+        self.drift.add(page.drift);
         self.position = page.position.or(self.position);
     }
 

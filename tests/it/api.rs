@@ -88,6 +88,7 @@ async fn parameters_are_those_of_the_documents() {
         days: Some((day("2026-01-02"), day("2026-01-31"))),
         count: Some(100),
         cursor: Some(Cursor { id: "abc_1".to_owned(), created_at: "2026-01-05T00:00:00.000Z".to_owned() }),
+        ..Query::default()
     };
     let page = |start: &str, end: &str| {
         vec![

@@ -54,6 +54,8 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     world.database.execute("update argos.quarantine set expires_at = '-infinity'").await;
     let pruned = engine.prune().await.unwrap();
     assert_eq!(pruned, Pruned { quarantine: again.counts.quarantined, ..Pruned::default() });
+    engine.probe().await.unwrap();
+    assert!(world.database.number("select count(*) from argos.drift").await > 0);
     engine.release().await.unwrap();
     app.close().await.unwrap();
     execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
@@ -152,7 +154,7 @@ fn vendor_life(simulator: &Simulator) {
     let id = simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
     let patch = serde_json::json!({
         "kyc": {"attempts": [{"attemptCnt": 9}]}, "aml": {"currentstatus": "Red Flag", "matches": [{"resource_id": "r"}]},
-        "bank_verification": {"result": "fail"}
+        "bank_verification": {"result": "fail"}, "a_new_field": 1
     });
     simulator.patch(&id, patch);
     let deep = format!(r#"{{"submission_id":"deep","x":{}{}}}"#, "[".repeat(90), "]".repeat(90));

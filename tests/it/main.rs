@@ -20,6 +20,7 @@ mod layers;
 mod leaks;
 mod lease;
 mod observability;
+mod probe;
 mod process;
 mod retention;
 mod rules;

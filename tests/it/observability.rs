@@ -11,6 +11,7 @@ use argos_sync::argos::decode::Refusal;
 use argos_sync::argos::error::ApiError;
 use argos_sync::clock::Clock;
 use argos_sync::domain::event::EventType;
+use argos_sync::domain::probe::Fact;
 use argos_sync::domain::submission::DRIFT_KINDS;
 use argos_sync::heartbeat::Heartbeat;
 use argos_sync::http::{self, Pages};
@@ -105,6 +106,10 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
         known.push(("last_success_timestamp_seconds", format!("lane={lane}")));
         known.extend(PASS_OUTCOMES.iter().map(|outcome| ("passes_total", format!("lane={lane},outcome={outcome}"))));
     }
+    for fact in Fact::ALL.map(Fact::as_str) {
+        known.push(("probe_disagreement", format!("fact={fact}")));
+        known.push(("probe_mode_changed_timestamp_seconds", format!("fact={fact}")));
+    }
     for result in ["incomplete", "pending", "approved", "rejected", "other", "none"] {
         known.push(("submissions", format!("result={result}")));
     }
@@ -116,6 +121,9 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
         "request_budget_remaining",
         "poll_interval_seconds",
         "leader",
+        "probe_timestamp_seconds",
+        "unknown_aml_status",
+        "drift_names",
         "detection_latency_seconds_count",
     ] {
         known.push((name, String::new()));

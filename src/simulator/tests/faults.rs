@@ -131,3 +131,26 @@ async fn faults_of_dates_and_items() {
     assert!(page["Items"].as_array().unwrap().iter().any(|item| item["additional_list"].is_object()));
     assert!(page.to_string().contains("retry_countj"));
 }
+
+#[tokio::test]
+async fn days_are_compared_in_any_zone_and_the_end_can_be_left_out() {
+    let simulator = start(Options { initial: 0, ..Options::default() }).await;
+    for hour in 0..72 {
+        let at = format!("2026-03-{:02}T{:02}:30:00.000Z", 1 + hour / 24, hour % 24);
+        simulator.put(serde_json::json!({"submission_id": format!("h{hour:02}"), "created_at": at}));
+    }
+    let hours = async |fault: &str, query: &str| {
+        simulator.set_faults(faults(fault));
+        let served: BTreeSet<String> = ids(&read(&simulator, query).await).into_iter().collect();
+        (served.first().cloned().unwrap_or_default(), served.len())
+    };
+    let day = "?start_date=2026-03-02&end_date=2026-03-02&count=100";
+    assert_eq!(hours("", day).await, ("h24".to_owned(), 24));
+    assert_eq!(hours("dates-offset=9", day).await, ("h15".to_owned(), 24));
+    assert_eq!(hours("dates-offset=-5", day).await, ("h29".to_owned(), 24));
+    assert_eq!(hours("end-excluded", day).await, (String::new(), 0));
+    let two = "?start_date=2026-03-01&end_date=2026-03-02&count=100";
+    assert_eq!(hours("end-excluded", two).await, ("h00".to_owned(), 24));
+    assert_eq!(hours("end-excluded,dates-offset=-5", two).await, ("h05".to_owned(), 24));
+    assert_eq!(hours("ignore-count", "?count=2").await.1, 72);
+}

@@ -15,12 +15,13 @@ use crate::argos::query::Query;
 use crate::clock::Timestamp;
 use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
+use crate::domain::probe::Findings;
 use crate::domain::submission::KYC_RESULTS;
 use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, id_reads, mirror};
+use crate::store::{budget, calendar, database, id_reads, mirror, probe};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -36,6 +37,7 @@ pub(super) struct Picture {
     unreserved: u64,
     /// Submissions that wait to be read by id.
     refresh: u64,
+    pub(super) findings: Findings,
 }
 
 impl Picture {
@@ -153,6 +155,7 @@ impl Engine {
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
         let refresh = id_reads::count(&mut transaction, &project_id).await?;
+        let findings = probe::findings(&mut transaction, &project_id).await?;
         let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
         if let Some(count) = project.page_count {
@@ -160,7 +163,7 @@ impl Engine {
         }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
-        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left, refresh });
+        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left, refresh, findings });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -177,7 +180,7 @@ impl Engine {
 
     /// What dates filter by.
     pub(super) fn filter(&self) -> Filter {
-        Filter::UNKNOWN
+        self.picture.as_ref().map_or(Filter::UNKNOWN, |picture| picture.findings.filter)
     }
 
     /// Everything that decides what is due.
@@ -295,6 +298,7 @@ impl Engine {
         let mut connection = self.connection().await?;
         let counts = mirror::counts(&mut connection, project_id).await?;
         let completed = progress::completed(&mut connection, project_id).await?;
+        self.show_probe(&mut connection).await?;
         drop(connection);
         let metrics = &self.parts.metrics;
         // From the database, so that a restart, a standby and the walks of `once` show too.

@@ -155,8 +155,12 @@ impl Engine {
         let (counts, walk) = self.apply(walking, asked, covers, &answer, View::List, Some(&walk), end).await?;
         walking.place = walk;
         counts.publish(&self.parts.metrics, walking.lane);
+        self.drift.note(&counts.drift);
         walking.report.counts.add(counts);
         walking.report.pages += 1;
+        if end != End::More || walking.report.pages.is_multiple_of(PAGES_UNTIL_LARGER) {
+            self.flush_drift(&self.held()?).await;
+        }
         if walking.report.pages.is_multiple_of(PAGES_UNTIL_LARGER) && self.count < self.parts.project.api.count {
             self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         }

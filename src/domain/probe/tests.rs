@@ -1,0 +1,239 @@
+use std::collections::BTreeSet;
+
+use chrono::{Days, NaiveDate, NaiveTime};
+use proptest::prelude::*;
+
+use super::judge::{DayCount, Observations, Reply, Seen, choose_day, judge};
+use super::*;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// What dates do at a vendor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Truth {
+    Created { minutes_east: i64, excluded: bool },
+    Updated { minutes_east: i64 },
+    Ignored,
+}
+
+fn answer(all: &[Seen], truth: Truth, first: NaiveDate, last: NaiveDate) -> Vec<Seen> {
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let inside = |at: Timestamp, east: i64, excluded: bool| {
+        let shift = TimeDelta::minutes(east);
+        at >= midnight(first) - shift && at < midnight(last) - shift + TimeDelta::days(i64::from(!excluded))
+    };
+    let shown = |one: &&Seen| match truth {
+        Truth::Ignored => true,
+        Truth::Created { minutes_east, excluded } => inside(one.created_at.unwrap(), minutes_east, excluded),
+        Truth::Updated { minutes_east } => inside(one.updated_at.unwrap(), minutes_east, false),
+    };
+    all.iter().filter(shown).cloned().collect()
+}
+
+fn observe(all: &[Seen], truth: Truth, first: NaiveDate, page: usize, thin: bool) -> Observations {
+    let hide = |items: Vec<Seen>| -> Vec<Seen> {
+        let updated_at = |one: &Seen| one.updated_at.filter(|_| !thin);
+        items.into_iter().map(|one| Seen { updated_at: updated_at(&one), ..one }).collect()
+    };
+    let dated = answer(all, truth, first, first.succ_opt().unwrap());
+    let complete = dated.len() <= 2 * page;
+    Observations {
+        day: first,
+        known: hide(all.to_vec()),
+        undated: hide(all.iter().take(page).cloned().collect()),
+        dated: [Reply::Items { items: hide(dated.into_iter().take(2 * page).collect()), complete }, Reply::Refused],
+        formats: ["idcheck", "v3"],
+        pages: Vec::new(),
+        places: ["query", "body"],
+        other_place: None,
+        list_fields: (BTreeSet::new(), 0),
+        id_fields: (BTreeSet::new(), 0),
+    }
+}
+
+/// Submissions over twelve days, each so many minutes after the one before; every nth is updated days later.
+fn world(step: i64, late_every: usize) -> Vec<Seen> {
+    let start = day("2026-01-01").and_time(NaiveTime::MIN).and_utc();
+    let one = |n: usize| {
+        let created = start + TimeDelta::minutes(step * n as i64 + 7);
+        let updated = created + if n.is_multiple_of(late_every) { TimeDelta::days(5) } else { TimeDelta::minutes(40) };
+        Seen { id: format!("s{n}"), created_at: Some(created), updated_at: Some(updated) }
+    };
+    (0..(12 * 1440 / step) as usize).map(one).collect()
+}
+
+fn learned(found: Vec<Finding>) -> Findings {
+    let mut findings = Findings::new(BTreeMap::new(), None, None);
+    findings.learn(found, Timestamp::UNIX_EPOCH, "source");
+    findings
+}
+
+fn filter_found(truth: Truth) -> Filter {
+    learned(judge(&observe(&world(20, 4), truth, day("2026-01-05"), 100, false))).filter
+}
+
+#[test]
+fn each_way_of_a_vendor_is_found() {
+    let created = |minutes_east, excluded| filter_found(Truth::Created { minutes_east, excluded });
+    let days = |before, after| Filter::Created { before, after };
+    assert_eq!(created(0, false), days(0, 0));
+    assert_eq!(created(540, false), days(0, 1), "Korea: the last hours of a UTC day are tomorrow's");
+    assert_eq!(created(-300, false), days(1, 0), "New York: the first hours of a UTC day are yesterday's");
+    assert_eq!(created(330, false), days(0, 1));
+    assert_eq!(created(0, true), days(0, 1));
+    assert_eq!(created(540, true), days(0, 2));
+    assert_eq!(created(-300, true), days(1, 1));
+    assert_eq!(filter_found(Truth::Updated { minutes_east: 0 }), Filter::Updated);
+    assert_eq!(filter_found(Truth::Updated { minutes_east: 540 }), Filter::Updated);
+    assert_eq!(filter_found(Truth::Ignored), Filter::Ignored);
+}
+
+#[test]
+fn without_enough_evidence_nothing_is_concluded() {
+    let truth = Truth::Created { minutes_east: 540, excluded: false };
+    let all = world(20, 4);
+    let found = |all: &[Seen], day: &str| judge(&observe(all, truth, day.parse().unwrap(), 100, false));
+    let filter_of = |found: Vec<Finding>| found.into_iter().find(|one| one.fact == Fact::Filter);
+    assert_eq!(filter_of(found(&all[..2], "2026-01-01")), None, "two submissions");
+    assert_eq!(filter_of(found(&all, "2025-06-01")), None, "nothing is known of the day");
+    let near: Vec<Seen> = all
+        .iter()
+        .filter(|one| one.created_at.unwrap() < "2026-01-06T00:00:00Z".parse::<Timestamp>().unwrap())
+        .skip(220)
+        .cloned()
+        .collect();
+    assert_eq!(filter_of(found(&near, "2026-01-04")), None, "there is nothing that dates could leave out");
+    assert_eq!(learned(found(&all[..2], "2026-01-01")).filter, Filter::UNKNOWN);
+}
+
+#[test]
+fn forms_of_a_day_are_told_apart() {
+    let truth = Truth::Created { minutes_east: 0, excluded: false };
+    let all = world(20, 4);
+    let with = |ours: Reply, other: Reply| {
+        let seen = Observations { dated: [ours, other], ..observe(&all, truth, day("2026-01-05"), 100, false) };
+        let found = learned(judge(&seen));
+        (found.text(Fact::DateFormat).map(str::to_owned), found.text(Fact::Filter).map(str::to_owned))
+    };
+    let good = || Reply::Items { items: answer(&all, truth, day("2026-01-05"), day("2026-01-06")), complete: true };
+    let everything = || Reply::Items { items: all[..200].to_vec(), complete: false };
+    let nothing = || Reply::Items { items: Vec::new(), complete: true };
+    let told = |format: &str, filter: Option<&str>| (Some(format.to_owned()), filter.map(str::to_owned));
+    assert_eq!(with(good(), Reply::Refused), told("idcheck", Some("created")));
+    assert_eq!(with(good(), everything()), told("idcheck", Some("created")));
+    assert_eq!(with(good(), good()), told("both", Some("created")));
+    assert_eq!(with(Reply::Refused, good()), told("v3", None));
+    assert_eq!(with(nothing(), good()), told("v3", None));
+    assert_eq!(with(everything(), good()), told("v3", Some("ignored")));
+    assert_eq!(with(Reply::Refused, Reply::Refused), told("neither", None));
+    assert_eq!(with(everything(), everything()), (None, Some("ignored".to_owned())));
+    assert_eq!(with(Reply::Untold, Reply::Untold), (None, None));
+}
+
+#[test]
+fn count_is_judged_by_pages_with_a_next_key() {
+    let of = |pages: &[(u64, u64, bool)]| {
+        let seen =
+            Observations { pages: pages.to_vec(), ..observe(&[], Truth::Ignored, day("2026-01-05"), 100, false) };
+        judge(&seen).into_iter().find(|found| found.fact == Fact::Count).map(|found| found.value)
+    };
+    assert_eq!(of(&[(100, 100, true)]), Some(json!("honoured")));
+    assert_eq!(of(&[(100, 50, true), (100, 50, true)]), Some(json!({"clipped": 50})));
+    assert_eq!(of(&[(100, 50, true)]), None, "one short page may be short for another reason");
+    assert_eq!(of(&[(100, 50, true), (100, 37, true)]), None);
+    assert_eq!(of(&[(100, 30, false)]), None);
+    assert_eq!(of(&[(100, 30, false), (15, 30, false)]), Some(json!("ignored")));
+    assert_eq!(of(&[(100, 0, true), (100, 0, true)]), None);
+}
+
+#[test]
+fn a_change_of_mode_is_told_once_and_unclear_is_none() {
+    let at = |hours| Timestamp::UNIX_EPOCH + TimeDelta::hours(hours);
+    let filter = |value: &str| vec![Finding::new(Fact::Filter, value, String::new())];
+    let mut known = Findings::new(BTreeMap::new(), None, None);
+    assert!(known.due(at(0), "s"));
+    assert_eq!(known.learn(filter("created"), at(0), "s"), []);
+    known.learn(vec![Finding::new(Fact::Slack, json!({"before": 0, "after": 0}), String::new())], at(1), "s");
+    assert_eq!(known.filter, Filter::Created { before: 0, after: 0 });
+    assert_eq!(known.learn(filter(UNCLEAR), at(2), "s"), []);
+    assert_eq!(known.filter, Filter::UNKNOWN);
+    assert_eq!(known.learn(filter("ignored"), at(3), "s"), [Fact::Filter]);
+    assert_eq!(known.filter, Filter::Ignored);
+    assert_eq!(known.facts[&Fact::Filter].previous, Some(json!("created")));
+    assert_eq!(known.learn(filter("ignored"), at(4), "s"), []);
+    assert_eq!(known.facts[&Fact::Filter].changed_at, Some(at(3)), "stays visible");
+    assert_eq!(known.learn(filter("created"), at(5), "s"), [Fact::Filter]);
+    assert_eq!(known.filter, Filter::UNKNOWN, "the old days more prove nothing");
+    assert!(!known.due(at(28), "s") && known.due(at(29), "s") && known.due(at(6), "other"));
+    assert_eq!(known.learn(filter("updated"), at(6), "other"), [], "somebody changed the settings");
+    assert_eq!(known.facts.keys().copied().collect::<Vec<_>>(), [Fact::Filter]);
+}
+
+#[test]
+fn p12_names_of_fields_gather_up_to_a_bound() {
+    let mut known = Findings::new(BTreeMap::new(), None, None);
+    for n in 0..500 {
+        let names = vec![Finding::new(Fact::ListFields, json!([format!("f{n:03}"), "email"]), String::new())];
+        assert_eq!(known.learn(names, Timestamp::UNIX_EPOCH, "s"), []);
+    }
+    assert_eq!(known.facts[&Fact::ListFields].value.as_array().unwrap().len(), 300);
+}
+
+#[test]
+fn the_day_to_ask_for_is_past_full_and_fits() {
+    let count = |text: &str, submissions| DayCount { day: day(text), submissions, first_hour: 2, last_hour: 2 };
+    let days = [count("2026-01-03", 40), count("2026-01-04", 40), count("2026-01-05", 900), count("2026-01-09", 40)];
+    assert_eq!(choose_day(&days, day("2026-01-10"), 200), day("2026-01-03"));
+    assert_eq!(choose_day(&[], day("2026-01-10"), 200), day("2026-01-06"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever is concluded is true, and the days more are enough.
+    #[test]
+    fn p1_no_conclusion_is_wrong(
+        gaps in prop::collection::vec(0i64..240, 0..400),
+        late in prop::collection::vec(prop_oneof![Just(0i64), 0i64..300, 0i64..(9 * 1440)], 400),
+        which in 0usize..12, excluded: bool, thin: bool, page in 5usize..150, newest_first: bool, offset in 0u64..12,
+        hidden in prop::collection::vec(prop::bool::weighted(0.7), 400),
+    ) {
+        let truth = match which {
+            0 => Truth::Ignored,
+            1 => Truth::Updated { minutes_east: 0 },
+            2 => Truth::Updated { minutes_east: 540 },
+            n => Truth::Created { minutes_east: [0, 540, -300, 330, -480, 480, -420, 60, -60][n - 3], excluded },
+        };
+        let mut at = day("2026-01-01").and_time(NaiveTime::MIN).and_utc();
+        let mut all: Vec<Seen> = gaps.iter().enumerate().map(|(n, gap)| {
+            at += TimeDelta::minutes(*gap);
+            Seen { id: format!("s{n}"), created_at: Some(at), updated_at: Some(at + TimeDelta::minutes(late[n])) }
+        }).collect();
+        if newest_first {
+            all.reverse();
+        }
+        let first = day("2026-01-01") + Days::new(offset);
+        // With thin lists nothing but chance tells whether late changes are among those that came.
+        prop_assume!(!(thin && matches!(truth, Truth::Updated { .. })));
+        let mut seen = observe(&all, truth, first, page, thin);
+        let mut known = hidden.iter();
+        seen.known.retain(|_| *known.next().unwrap_or(&true));
+        // "Unclear" is no conclusion, and the daemon then assumes the worst case that it knows.
+        for found in judge(&seen).into_iter().filter(|found| found.value != UNCLEAR) {
+            match (found.fact, truth) {
+                (Fact::Filter, Truth::Created { .. }) => prop_assert_eq!(&found.value, "created", "{:?}", found),
+                (Fact::Filter, Truth::Updated { .. }) => prop_assert_eq!(&found.value, "updated", "{:?}", found),
+                (Fact::Filter, Truth::Ignored) => prop_assert_eq!(&found.value, "ignored", "{:?}", found),
+                (Fact::Slack, Truth::Created { minutes_east, excluded }) => {
+                    prop_assert!(found.value["before"].as_u64() >= Some(u64::from(minutes_east < 0)), "{found:?}");
+                    let after = u64::from(minutes_east > 0) + u64::from(excluded);
+                    prop_assert!(found.value["after"].as_u64() >= Some(after), "{found:?}");
+                }
+                (Fact::DateFormat, _) => prop_assert_eq!(&found.value, "idcheck"),
+                _ => {}
+            }
+        }
+    }
+}
