@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod erasure;
 mod get;
 mod migrate;
 mod once;
@@ -48,6 +49,8 @@ enum Command {
     Migrate,
     /// Validate settings, database, migrations and one request per project, and print the effective settings
     Check,
+    /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
+    Erasure(erasure::Erasure),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Show the main job: a private PostgreSQL, the simulator and the daemon, with a live view
@@ -82,6 +85,7 @@ impl Cli {
                 Command::Once(once) => once.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
+                Command::Erasure(erasure) => erasure.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,

@@ -18,8 +18,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use settings::{
-    Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll,
-    Project, Quarantine, Settings, Shutdown,
+    Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
+    Parameters, Poll, Project, Quarantine, Settings, Shutdown,
 };
 
 /// The defaults and the reference of every setting, as compiled in.

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
-    Api, Database, Dialect, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll, Project,
-    Quarantine, Settings, Shutdown,
+    Api, Database, Dialect, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
+    Parameters, Poll, Project, Quarantine, Settings, Shutdown,
 };
 use super::values::{
-    address, base_url, boolean, bytes, choice, day, days, duration, log_level, project_id, rate, seconds, text, whole,
+    address, base_url, boolean, bytes, choice, day, days, duration, log_level, project_id, rate, seconds, share, text,
+    whole,
 };
 
 /// Reads everything; what is wrong is left with the reader.
@@ -37,6 +38,12 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
             walk_pages: reader.value("limits.walk_pages", whole(1, 1_000_000_000)),
         },
         quarantine: Quarantine { retention: reader.value("quarantine.retention", duration) },
+        erasure: Erasure {
+            mode: reader.value("erasure.mode", choice(&[("erase", ErasureMode::Erase), ("hold", ErasureMode::Hold)])),
+            confirm_after: reader.value("erasure.confirm_after", duration),
+            max_count: reader.value("erasure.max_count", whole(0, 1_000_000_000)),
+            max_share: reader.value("erasure.max_share", share),
+        },
         database: database(reader),
         lease: Lease { ttl: reader.value("lease.ttl", seconds), holder: reader.optional("lease.holder", text) },
         http: Http { enabled: reader.value("http.enabled", boolean), listen: reader.value("http.listen", address) },

@@ -9,9 +9,11 @@
 pub mod calendar;
 pub mod canonical;
 pub mod change;
+pub mod erasure;
 pub mod event;
 pub mod field;
 pub mod hash;
 pub mod lane;
 pub mod submission;
 pub mod time;
+pub mod views;

@@ -5,10 +5,14 @@
 
 pub mod budget;
 pub mod database;
+pub mod erasure;
 pub mod error;
 pub mod history;
+pub mod id_reads;
 pub mod lease;
 pub mod mirror;
 pub mod outbox;
 pub mod progress;
 pub mod quarantine;
+pub mod receipts;
+pub mod views;

@@ -1,6 +1,8 @@
 //! Reads one project: a pass per lane, and what became of it. `walk` goes from page to page, `upkeep` keeps the lease
-//! and the permits.
+//! and the permits, `guard` asks whose data it is, `confirm` looks again at what seems to be deleted.
 
+mod confirm;
+mod guard;
 mod upkeep;
 mod walk;
 

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod engine;
+pub mod erase;
 pub mod error;
 pub mod plan;
 pub mod prepare;

@@ -154,7 +154,7 @@ impl Engine {
         let raised = counts.get(&("red_flags_raised".to_owned(), String::new())).copied().unwrap_or(0);
         metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
         metrics.submissions("other", other);
-        Ok(())
+        self.show_erasures().await
     }
 }
 

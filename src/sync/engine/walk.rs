@@ -40,12 +40,12 @@ pub(super) struct Errand {
 }
 
 /// What holds for all pages of a pass.
-struct Pass {
+pub(super) struct Pass {
     errand: Errand,
-    lease: Lease,
+    pub(super) lease: Lease,
     project: Project,
     asked: Option<(NaiveDate, NaiveDate)>,
-    traceparent: String,
+    pub(super) traceparent: String,
     /// The keys that this pass has followed.
     cursors: HashSet<Cursor>,
 }
@@ -106,13 +106,14 @@ impl Engine {
     }
 
     /// Takes the lease, and finds where an interrupted walk goes on.
-    async fn begin(&mut self, errand: Errand) -> Result<(Pass, Option<Walk>), SyncError> {
+    pub(super) async fn begin(&mut self, errand: Errand) -> Result<(Pass, Option<Walk>), SyncError> {
         let project_id = self.parts.project.id.clone();
         let now = self.parts.clock.now();
         let mut connection = self.connection().await?;
         progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
         let lease = self.lease(&mut connection).await?;
         drop(connection);
+        self.same_project(&lease).await?;
         let mut transaction = self.fenced(&lease).await?;
         quarantine::expire(&mut transaction, &project_id, now).await?;
         let project = progress::project(&mut transaction, &project_id).await?;
@@ -131,7 +132,7 @@ impl Engine {
     }
 
     /// Whose list this is: a cursor of another key's or server's list must not be followed here.
-    fn source(&self) -> Hash {
+    pub(super) fn source(&self) -> Hash {
         self.parts.key.source(&self.parts.client.identity())
     }
 
@@ -189,7 +190,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         pass: &Pass,
         answer: &Answer<Page>,
@@ -223,6 +224,7 @@ impl Engine {
             end,
             traceparent: &pass.traceparent,
             statement_timeout: settings.database.statement_timeout,
+            erasure: &settings.erasure,
         };
         Ok(apply::apply(&self.parts.pool, &answer.content, &scope).await?)
     }

@@ -5,8 +5,19 @@ use serde_json::{Map, Value};
 use super::Database;
 
 /// Columns of the mirror's tables that do not come from the vendor.
-pub const OWN_COLUMNS: &[&str] =
-    &["project_id", "version", "version_id", "first_seen_at", "changed_at", "observed_at", "item"];
+pub const OWN_COLUMNS: &[&str] = &[
+    "project_id",
+    "version",
+    "version_id",
+    "first_seen_at",
+    "changed_at",
+    "observed_at",
+    "item",
+    "first_request",
+    "gone_at",
+    "history",
+    "removed_fields",
+];
 
 /// The vendor's columns of a table, nulls included, ordered by id and place.
 pub async fn whole_rows(database: &Database, table: &str) -> Vec<Map<String, Value>> {

@@ -1,0 +1,115 @@
+//! `id_reads`: submissions that are to be read by id as soon as the budget allows.
+
+use sqlx::PgConnection;
+
+use super::error::StoreError;
+use crate::clock::Timestamp;
+
+/// Why a submission is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Somebody asked.
+    Refresh,
+    /// A list showed an older state.
+    Lag,
+    /// A list showed what is gone or erased.
+    Reappeared,
+    /// Lists lack fields.
+    Details,
+    /// Its created_at cannot be read.
+    NoDate,
+}
+
+impl Reason {
+    /// The name in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh",
+            Self::Lag => "lag",
+            Self::Reappeared => "reappeared",
+            Self::Details => "details",
+            Self::NoDate => "no_date",
+        }
+    }
+}
+
+/// The most submissions that [`undated`] gives at once.
+const AT_ONCE: i64 = 100;
+
+/// Queues submissions; one that waits already keeps its place and its reason.
+pub async fn push(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+    reason: Reason,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into argos.id_reads (project_id, submission_id, reason, requested_at)
+         select $1, id, $3, $4 from unnest($2::text[]) id
+             on conflict do nothing",
+        project_id,
+        ids,
+        reason.as_str(),
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("queueing submissions to be read"))?;
+    Ok(())
+}
+
+/// The submission that has waited longest, and why; `None`: none waits. It stays queued until [`done`].
+pub async fn next(connection: &mut PgConnection, project_id: &str) -> Result<Option<(String, String)>, StoreError> {
+    let row = sqlx::query!(
+        "select submission_id, reason from argos.id_reads
+          where project_id = $1 order by requested_at, submission_id limit 1",
+        project_id
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("looking for a submission to be read"))?;
+    Ok(row.map(|row| (row.submission_id, row.reason)))
+}
+
+/// Takes a submission out of the queue.
+pub async fn done(connection: &mut PgConnection, project_id: &str, submission_id: &str) -> Result<(), StoreError> {
+    sqlx::query!("delete from argos.id_reads where project_id = $1 and submission_id = $2", project_id, submission_id)
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("taking a submission out of the queue"))?;
+    Ok(())
+}
+
+/// How many wait.
+pub async fn count(connection: &mut PgConnection, project_id: &str) -> Result<u64, StoreError> {
+    let count =
+        sqlx::query_scalar!(r#"select count(*) as "count!" from argos.id_reads where project_id = $1"#, project_id)
+            .fetch_one(connection)
+            .await
+            .map_err(StoreError::doing("counting submissions to be read"))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Submissions whose created_at cannot be read and whose state is from before `older_than`: no walk with dates need show
+/// them, so they are asked for by id from time to time. At most 100, those first that were observed longest ago.
+pub async fn undated(
+    connection: &mut PgConnection,
+    project_id: &str,
+    older_than: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar!(
+        "select submission_id from argos.submissions
+          where project_id = $1 and created_at is null and gone_at is null and observed_at < $2
+          order by observed_at, submission_id limit $3",
+        project_id,
+        older_than,
+        AT_ONCE
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("looking for submissions without a date"))
+}
