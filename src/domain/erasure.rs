@@ -64,7 +64,8 @@ pub fn confirmed(
     if kind == Kind::Gone {
         return None;
     }
-    let missing = |field: &&String| there.contains(*field) && !laid.answered.contains(*field) && erasable(field);
+    let missing =
+        |field: &&String| there.contains(*field) && !laid.answered.contains(*field) && erasable(field, answer);
     let missing: Fields = suspected.iter().filter(missing).cloned().collect();
     (!missing.is_empty()).then_some((Kind::Fields, missing))
 }

@@ -48,9 +48,11 @@ const LEFT_OF_DELETED: &[&str] = &[
     "data.idType",
 ];
 
-/// Whether a field's absence is believed only when it is confirmed.
-pub fn erasable(field: &str) -> bool {
-    ERASABLE.contains(&field.split('.').next().unwrap_or(field))
+/// Whether a field's absence from this answer is believed only when it is confirmed. `applicant_id` is documented for
+/// approved submissions alone: it goes with the approval.
+pub fn erasable(field: &str, answer: &Value) -> bool {
+    let approved = || at(answer, &["kyc", "result"]).is_some_and(|result| result == "approved");
+    ERASABLE.contains(&field.split('.').next().unwrap_or(field)) && (field != "applicant_id" || approved())
 }
 
 /// Whether a field stays when a submission is gone.
@@ -204,15 +206,16 @@ pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
         let name = name(path.0.as_deref(), &path.1);
         before.shown.contains(&name) && !before.removed.contains(&name)
     };
+    let answer = Value::Object(item.clone());
     let bare = merged.answered.iter().all(|field| left_of_deleted(field));
-    merged.blanked =
-        (marked || bare) && absent.iter().any(|path| removed_now(path) && erasable(&name(path.0.as_deref(), &path.1)));
+    merged.blanked = (marked || bare)
+        && absent.iter().any(|path| removed_now(path) && erasable(&name(path.0.as_deref(), &path.1), &answer));
     let silent = silent_screening(item);
     for path in absent {
         let field = name(path.0.as_deref(), &path.1);
         if removed_now(&path) {
             let screening = field == "aml" || field.starts_with("aml.");
-            if merged.blanked || erasable(&field) {
+            if merged.blanked || erasable(&field, &answer) {
                 merged.lost.insert(field.clone());
             } else if screening && (silent || field == "aml.currentstatus") {
                 // A screening that is missing while the rest is there is neither "cleared" nor an erasure.

@@ -81,6 +81,16 @@ fn p7_a_blanked_submission_is_held_as_a_whole() {
 }
 
 #[test]
+fn an_applicant_id_goes_with_the_approval() {
+    let stored = json!({"applicant_id": "a", "kyc": {"result": "approved"}});
+    let answer = |result: &str| json!({"kyc": {"result": result}});
+    let shown = ["applicant_id", "kyc.result"];
+    assert_eq!(laid(&stored, &shown, &[], true, answer("approved")).lost, names(&["applicant_id"]));
+    let merged = laid(&stored, &shown, &[], true, answer("rejected"));
+    assert!(!merged.held() && merged.item == answer("rejected"));
+}
+
+#[test]
 fn a_screening_that_is_missing_is_kept() {
     let stored = json!({"data": {"name": "n"}, "aml": {"currentstatus": "Red Flag", "matches": [1]}});
     let shown = ["data.name", "aml.currentstatus", "aml.matches"];
@@ -155,7 +165,7 @@ proptest! {
         let before = Before { stored: &a, shown: &shown, removed: &none, sticky: true };
         let merged = merge(b.clone(), &before);
         let left = fields(&merged.item);
-        for field in fields(&a).iter().filter(|field| erasable(field) || !all) {
+        for field in fields(&a).iter().filter(|field| erasable(field, &b) || !all) {
             prop_assert!(left.contains(field), "{field}");
         }
         prop_assert!(fields(&b).is_subset(&left));

@@ -40,6 +40,16 @@ impl Engine {
     /// one is asked for. Refuted: the answer is applied. Confirmed for the second time, `erasure.confirm_after` after the
     /// first: carried out.
     pub async fn confirm(&mut self) -> Result<PassReport, SyncError> {
+        let result = self.look_again().await;
+        if matches!(result, Err(SyncError::Store(_) | SyncError::NotLeader { .. })) {
+            self.lease = None;
+        } else {
+            self.show_erasures().await?;
+        }
+        result
+    }
+
+    async fn look_again(&mut self) -> Result<PassReport, SyncError> {
         let lane = Lane::Confirm;
         let errand = Errand { lane, days: None, max_age: TimeDelta::zero(), whole_project: false };
         let (pass, _) = self.begin(errand).await?;
@@ -100,7 +110,6 @@ impl Engine {
                 }
             }
         }
-        self.show_erasures().await?;
         Ok(report)
     }
 
