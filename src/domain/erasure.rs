@@ -78,14 +78,15 @@ pub fn reduced(item: &Value, kind: Kind, gone: &Fields) -> Value {
     }
 }
 
-/// An older version's item after an erasure. What repeats personal data elsewhere in the item goes with the first field
-/// of it.
+/// An older version's item after an erasure. What repeats `data` elsewhere in the item goes with the first field of it.
 pub fn reduced_older(item: &Value, kind: Kind, gone: &Fields) -> Value {
     if kind != Kind::Fields {
         return with_id(item, without(item, |field| !left_of_deleted(field)));
     }
-    let mut left = with_id(item, without(item, |field| gone.contains(field) || field == "aml.raw_data"));
-    if let Some(attempts) = left.pointer_mut("/kyc/attempts").and_then(Value::as_array_mut) {
+    let repeated = gone.iter().any(|field| field.starts_with("data."));
+    let gone = |field: &str| gone.contains(field) || (repeated && field == "aml.raw_data");
+    let mut left = with_id(item, without(item, gone));
+    if let Some(attempts) = left.pointer_mut("/kyc/attempts").and_then(Value::as_array_mut).filter(|_| repeated) {
         for attempt in attempts.iter_mut().filter_map(Value::as_object_mut) {
             attempt.remove("verificationParams");
         }
@@ -144,6 +145,8 @@ mod tests {
             "kyc": {"result": "rejected", "commentCode": ["other"]}, "aml": {"currentstatus": "Red Flag"}, "data": {"idType": "passport"}});
         assert_eq!(reduced(&item, Kind::Gone, &names(&[])), left);
         assert_eq!(reduced_older(&item, Kind::Blanked, &names(&["email"])), left);
+        let older = reduced_older(&item, Kind::Fields, &names(&["email"]));
+        assert!(older.to_string().contains("fullName"));
         let older = reduced_older(&item, Kind::Fields, &names(&["data.name", "email", "new"]));
         assert_eq!(older["kyc"]["comment"], json!(["taint"]), "nobody removed it");
         assert!(!older.to_string().contains("fullName") && older["aml"].get("raw_data").is_none());

@@ -103,7 +103,9 @@ pub async fn carry_out(
     };
     let mut events = event::events(drafts, &submission.state, &context, key);
 
-    let removed_fields: Fields = stored.removed_fields.union(&suspicion.fields).cloned().collect();
+    // What names nobody may come back by itself.
+    let mut removed_fields: Fields = stored.removed_fields.union(&suspicion.fields).cloned().collect();
+    removed_fields.retain(|field| !left_of_deleted(field));
     let write = Write {
         submission: &submission,
         version: number,

@@ -1,8 +1,12 @@
 //! A list item and an item read by id are two views of one submission; see docs/decisions/two-views.md.
 
-use argos_sync::domain::lane::Lane;
-use argos_sync::store::id_reads;
+use argos_sync::argos::envelope::Page;
+use argos_sync::domain::lane::{Lane, View};
+use argos_sync::store::database::hash_key;
+use argos_sync::store::{id_reads, lease, progress};
+use argos_sync::sync::apply::{End, Scope, apply};
 use argos_sync::sync::engine::Engine;
+use argos_sync::sync::prepare;
 use argos_sync::sync::report::Counts;
 use serde_json::json;
 
@@ -192,4 +196,63 @@ async fn p2_a_view_keeps_note_of_what_it_shows_only_where_it_must() {
     let names: Vec<String> =
         sqlx::query_scalar("select field from argos.view_fields").fetch_all(&vendor.database.pool).await.unwrap();
     assert!(names.iter().any(|name| name == "other") && !json!(names).to_string().contains("Jane"));
+}
+
+/// Applies a page of request_type=aml.
+async fn screenings(vendor: &Verbatim, items: &str) -> Counts {
+    let settings = &vendor.app.settings;
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let key = hash_key(&mut connection, &settings.database).await.unwrap();
+    let lease = lease::acquire(&mut connection, "default", "test", settings.lease.ttl).await.unwrap().unwrap();
+    let project = progress::project(&mut connection, "default").await.unwrap();
+    let scope = Scope {
+        page: prepare::Page {
+            project_id: "default",
+            key: &key,
+            view: View::Aml,
+            lane: Lane::Sweep,
+            request: (lease.epoch << 32) + 1,
+            observed_at: vendor.clock.now(),
+            fallback_day: vendor.clock.now().date_naive(),
+            import_started_at: project.import_started_at,
+            import_events: settings.events.import,
+            include_userid: false,
+        },
+        lease: &lease,
+        request_no: 1,
+        limits: &settings.limits,
+        retention: settings.quarantine.retention,
+        asked: None,
+        project: &project,
+        walk: None,
+        end: End::More,
+        traceparent: "00-00000000000000000000000000000001-0000000000000001-01",
+        statement_timeout: settings.database.statement_timeout,
+        erasure: &settings.erasure,
+    };
+    let page = Page::split(format!("{{\"Items\":[{items}]}}").into_bytes(), 10, false).unwrap();
+    apply(&vendor.database.pool, &page, &scope).await.unwrap()
+}
+
+#[tokio::test]
+async fn p1_p7_a_page_of_screenings_adds_screenings_and_makes_no_submission() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    vendor.read(&mut engine, &[item(NEWS, LISTED)]).await;
+    let flags = r#"{"submission_id":"s","aml":{"currentstatus":"Red Flag"}},{"submission_id":"u","aml":{"currentstatus":"Red Flag"}}"#;
+    let counts = screenings(&vendor, flags).await;
+    assert_eq!((counts.changed, counts.skipped, counts.new), (1, 1, 0));
+    assert_eq!(causes(&vendor.database).await, "news view");
+    assert_eq!(counter(&vendor.database, "red_flags_raised").await, 1);
+    assert_eq!(submission(&vendor.database, "s").await["name"], "n");
+    let before = written(&vendor.database).await;
+    assert_eq!(screenings(&vendor, flags).await.unchanged, 1);
+    assert_eq!(written(&vendor.database).await, before);
+    // Missing now, where it had been shown: neither cleared nor deleted.
+    let counts = screenings(&vendor, r#"{"submission_id":"s"}"#).await;
+    assert_eq!((counts.held, counts.drift.get("aml_missing")), (1, Some(&1)));
+    assert_eq!(written(&vendor.database).await, before);
+    screenings(&vendor, r#"{"submission_id":"s","aml":{"currentstatus":"Not Screened"}}"#).await;
+    assert_eq!(counter(&vendor.database, "red_flags_open").await, 0);
+    assert_eq!(vendor.database.number("select count(*) from argos.erasures").await, 0);
 }
