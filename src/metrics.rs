@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use crate::clock::Timestamp;
+use crate::domain::erasure::Kind;
 use crate::domain::event::EventType;
 use crate::domain::lane::Lane;
 use crate::domain::probe::Fact;
@@ -20,7 +21,7 @@ const STATUSES: [&str; 14] =
     ["200", "400", "401", "403", "404", "408", "413", "429", "500", "502", "503", "504", "other", "none"];
 
 /// What became of an item of a page.
-pub const ITEM_OUTCOMES: [&str; 5] = ["new", "changed", "unchanged", "quarantined", "duplicate"];
+pub const ITEM_OUTCOMES: [&str; 7] = ["new", "changed", "unchanged", "held", "skipped", "quarantined", "duplicate"];
 
 /// The lanes that have a part of the budget of their own.
 pub const PLANNED: [Lane; 5] = [Lane::Hot, Lane::Open, Lane::Sweep, Lane::Backfill, Lane::Verify];
@@ -96,6 +97,10 @@ pub struct Metrics {
     mode_changed: IntGaugeVec,
     unknown_aml_status: IntGaugeVec,
     drift_names: IntGaugeVec,
+    erasures: IntCounterVec,
+    erasures_pending: IntGaugeVec,
+    erasures_held: IntGaugeVec,
+    other_project: IntGaugeVec,
 }
 
 impl Metrics {
@@ -300,6 +305,30 @@ impl Metrics {
                 "Names of fields and values that no document knows, in the table argos.drift.",
                 project,
             )?,
+            erasures: counters(
+                r,
+                "erasures_total",
+                "Deletions of the vendor's that were carried out by this process, by kind.",
+                &["project", "kind"],
+            )?,
+            erasures_pending: gauges(
+                r,
+                "erasures_pending",
+                "Submissions that seem to be deleted, wholly or in part, and are not confirmed yet.",
+                project,
+            )?,
+            erasures_held: gauges(
+                r,
+                "erasures_held",
+                "1 while all erasures wait for an operator, because too much seems to be deleted at once.",
+                project,
+            )?,
+            other_project: gauges(
+                r,
+                "other_project",
+                "1 while nothing is written because known submissions are not there since the key changed.",
+                project,
+            )?,
             registry,
             error_kinds,
             refusal_reasons,
@@ -314,6 +343,7 @@ impl Metrics {
             self.request_duration.with_label_values(&[p, status]);
         }
         self.error_kinds.iter().for_each(|kind| drop(self.request_errors.with_label_values(&[p, kind])));
+        Kind::ALL.iter().for_each(|kind| drop(self.erasures.with_label_values(&[p, kind.as_str()])));
         ITEM_OUTCOMES.iter().for_each(|outcome| drop(self.items.with_label_values(&[p, outcome])));
         EventType::ALL.iter().for_each(|kind| drop(self.events.with_label_values(&[p, kind.as_str()])));
         DRIFT_KINDS.iter().for_each(|kind| drop(self.drift.with_label_values(&[p, kind])));
@@ -353,6 +383,9 @@ impl Metrics {
             probed: self.probed.with_label_values(&[p]),
             unknown_aml_status: self.unknown_aml_status.with_label_values(&[p]),
             drift_names: self.drift_names.with_label_values(&[p]),
+            erasures_pending: self.erasures_pending.with_label_values(&[p]),
+            erasures_held: self.erasures_held.with_label_values(&[p]),
+            other_project: self.other_project.with_label_values(&[p]),
             project_id: p.to_owned(),
             all: self.clone(),
         }
@@ -404,6 +437,12 @@ pub struct ProjectMetrics {
     pub unknown_aml_status: IntGauge,
     /// Names of fields and values that no document knows.
     pub drift_names: IntGauge,
+    /// Suspicions that are not confirmed yet.
+    pub erasures_pending: IntGauge,
+    /// 1 while all erasures wait for an operator.
+    pub erasures_held: IntGauge,
+    /// 1 while the key seems to be another project's.
+    pub other_project: IntGauge,
 }
 
 impl ProjectMetrics {
@@ -452,6 +491,11 @@ impl ProjectMetrics {
     /// Oddities of a committed page.
     pub fn drift(&self, kind: &str, count: u64) {
         self.count(&self.all.drift, kind, count);
+    }
+
+    /// A deletion that was carried out.
+    pub fn erased(&self, kind: Kind) {
+        self.count(&self.all.erasures, kind.as_str(), 1);
     }
 
     /// Items newly in quarantine.

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod demo;
+mod erasure;
 mod find_cipher;
 mod get;
 mod migrate;
@@ -59,6 +60,8 @@ enum Command {
     Check,
     /// Say how soon a change is seen, with so many submissions and so many requests a day
     Plan(plan::Plan),
+    /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
+    Erasure(erasure::Erasure),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Try every encryption setting on one encrypted answer, and print those that open it
@@ -98,6 +101,7 @@ impl Cli {
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
+                Command::Erasure(erasure) => erasure.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::FindCipher(find) => find.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 pub use settings::{
-    Api, Database, Dialect, Effective, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll,
-    Project, Retention, Settings, Shutdown,
+    Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
+    Parameters, Poll, Project, Retention, Settings, Shutdown,
 };
 
 /// The defaults and the reference of every setting, as compiled in.

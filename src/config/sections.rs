@@ -6,12 +6,12 @@ use super::encryption::{ENCODINGS, Encryption, KEY_FORMS, MODES};
 use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
-    Api, Database, Dialect, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat, Parameters, Poll, Project,
-    Retention, Settings, Shutdown,
+    Api, Database, Dialect, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
+    Parameters, Poll, Project, Retention, Settings, Shutdown,
 };
 use super::values::{
     address, base_url, boolean, bytes, choice, day, day_or_more, days, duration, log_level, project_id, rate, seconds,
-    text, whole,
+    share, text, whole,
 };
 
 /// Reads everything; what is wrong is left with the reader.
@@ -46,6 +46,12 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
             versions: reader.optional("retention.versions", day_or_more),
             quarantine: reader.value("retention.quarantine", duration),
             batch: reader.value("retention.batch", whole(1, 100_000)),
+        },
+        erasure: Erasure {
+            mode: reader.value("erasure.mode", choice(&[("erase", ErasureMode::Erase), ("hold", ErasureMode::Hold)])),
+            confirm_after: reader.value("erasure.confirm_after", duration),
+            max_count: reader.value("erasure.max_count", whole(0, 1_000_000_000)),
+            max_share: reader.value("erasure.max_share", share),
         },
         database: database(reader),
         lease: Lease { ttl: reader.value("lease.ttl", seconds), holder: reader.optional("lease.holder", text) },

@@ -26,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long things are kept.
     pub retention: Retention,
+    /// What the vendor deletes.
+    pub erasure: Erasure,
     /// PostgreSQL.
     pub database: Database,
     /// Which one of several running daemons does the work.
@@ -213,6 +215,38 @@ pub struct Retention {
     pub quarantine: Duration,
     /// The most rows that one statement removes; at least 1.
     pub batch: u32,
+}
+
+/// What the vendor deletes.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    /// Whether personal data is removed or kept and marked.
+    pub mode: ErasureMode,
+    /// From the first confirmation by id to the second.
+    pub confirm_after: Duration,
+    /// So many submissions may seem deleted at once ...
+    pub max_count: u64,
+    /// ... or this share of all, if that is more: 0 to 1. Beyond, an operator must release them.
+    pub max_share: f64,
+}
+
+/// Whether personal data is removed or kept and marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErasureMode {
+    /// Removed.
+    Erase,
+    /// Kept and marked.
+    Hold,
+}
+
+impl ErasureMode {
+    /// The name in settings, tables and payloads.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Erase => "erase",
+            Self::Hold => "hold",
+        }
+    }
 }
 
 /// PostgreSQL.

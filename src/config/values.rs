@@ -82,6 +82,14 @@ pub(super) fn rate(text: &str) -> Checked<f64> {
     }
 }
 
+/// A share of a whole.
+pub(super) fn share(text: &str) -> Checked<f64> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must be a number from 0 to 1".to_owned()),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn boolean(text: &str) -> Checked<bool> {
     text.parse().map_err(|_| "must be true or false".to_owned())

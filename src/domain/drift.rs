@@ -15,6 +15,7 @@ pub const DRIFT_KINDS: &[&str] = &[
     "bad_field",
     "replaced_characters",
     "aml_missing",
+    "field_vanished",
     "unknown_aml_status",
     "unknown_kyc_result",
     "unknown_field",

@@ -16,6 +16,10 @@ pub enum EventType {
     SubmissionCreated,
     /// A submission from before the import was read for the first time. No other event tells its state.
     SubmissionImported,
+    /// The vendor deleted the submission, or fields of it, and that was carried out here.
+    SubmissionErased,
+    /// The vendor shows again, by id, what was erased.
+    SubmissionReappeared,
     /// An attempt more in `kyc.attempts`.
     KycAttemptAdded,
     /// An attempt differs.
@@ -50,9 +54,11 @@ pub enum EventType {
 
 impl EventType {
     /// All types, for metrics that stand at 0 from the start.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SubmissionCreated,
         Self::SubmissionImported,
+        Self::SubmissionErased,
+        Self::SubmissionReappeared,
         Self::KycAttemptAdded,
         Self::KycAttemptChanged,
         Self::KycResultChanged,
@@ -75,6 +81,8 @@ impl EventType {
         match self {
             Self::SubmissionCreated => "submission.created",
             Self::SubmissionImported => "submission.imported",
+            Self::SubmissionErased => "submission.erased",
+            Self::SubmissionReappeared => "submission.reappeared",
             Self::KycAttemptAdded => "kyc.attempt_added",
             Self::KycAttemptChanged => "kyc.attempt_changed",
             Self::KycResultChanged => "kyc.result_changed",

@@ -64,6 +64,11 @@ impl HashKey {
         self.uuid(&self.hash("project", &[project_id.as_bytes(), event_type.as_bytes(), &number.to_le_bytes()]))
     }
 
+    /// Tells whether a receipt of an erasure was altered.
+    pub fn receipt(&self, parts: &[&[u8]]) -> Hash {
+        self.hash("receipt", parts)
+    }
+
     fn uuid(&self, hash: &Hash) -> Uuid {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash[..16]);

@@ -35,37 +35,6 @@ impl Submission {
         Self { submission_id, item, state }
     }
 
-    /// Keeps the stored screening when this answer has lost it while the rest is there: a missing (or empty) `aml`, or
-    /// one without a status, is neither "cleared" nor an erasure, so a Red Flag stays open. Returns whether it did.
-    pub fn keep_screening(&mut self, stored_item: &Value) -> bool {
-        const STATUS: &str = "currentstatus";
-        // What the vendor leaves of a deleted submission: id, date, result, and of `data` at most the type of document.
-        let bare = |item: &Value| {
-            let data = item.get("data").and_then(Value::as_object);
-            data.is_none_or(|data| data.iter().all(|(name, value)| name == "idType" || value.is_null()))
-        };
-        let blanked = bare(&self.item) && !bare(stored_item);
-        let says_nothing = |aml: &Value| aml.is_null() || aml.as_object().is_some_and(Map::is_empty);
-        let Some(stored) = stored_item.get("aml").filter(|aml| !says_nothing(aml)) else { return false };
-        let Value::Object(item) = &mut self.item else { return false };
-        if blanked {
-            return false;
-        }
-        match (item.get_mut("aml").filter(|aml| !says_nothing(aml)), stored.get(STATUS)) {
-            (None, _) => {
-                item.insert("aml".to_owned(), stored.clone());
-            }
-            (Some(Value::Object(aml)), Some(status))
-                if aml.get(STATUS).is_none_or(Value::is_null) && !status.is_null() =>
-            {
-                aml.insert(STATUS.to_owned(), status.clone());
-            }
-            _ => return false,
-        }
-        self.state = State::of(&self.item);
-        true
-    }
-
     /// The row of `argos.submissions`, as far as it comes from the vendor.
     pub fn row(&self, counts: &mut Drift) -> Map<String, Value> {
         row(SUBMISSION, &self.state.0, &self.item, counts)

@@ -15,6 +15,13 @@ pub(super) fn mangle(items: &mut Vec<(Key, String)>, mischief: &mut Mischief, se
         return;
     }
     let mut happens = |fault| mischief.happens(fault, request).is_some();
+    if happens(Fault::NarrowedKey) {
+        for (_, text) in items.iter_mut() {
+            change(text, |item| {
+                drop(item.as_object_mut().and_then(|map| map.remove("data")));
+            });
+        }
+    }
     if happens(Fault::Retyped) {
         for (_, text) in items.iter_mut() {
             change(text, retype);

@@ -157,9 +157,13 @@ pub async fn seen(
 ) -> Result<Seen, StoreError> {
     let rows = sqlx::query!(
         r#"select created_day, count(*) as "count!", bit_xor(hashtextextended(submission_id, 0)) as "hashes!"
-             from argos.submissions
+             from argos.submissions s
             where project_id = $1 and submission_id = any($2)
               and first_request < $3 and gone_at is null and created_at is not null
+              -- Suspected to be gone already: whether it shows is no news.
+              and not exists (select from argos.erasures e
+                               where e.project_id = s.project_id and e.submission_id = s.submission_id
+                                 and e.kind = 'gone')
             group by created_day"#,
         project_id,
         ids,
@@ -182,10 +186,13 @@ pub async fn expected(
     let (first, last) = days.unzip();
     let rows = sqlx::query!(
         r#"select created_day, count(*) as "count!", bit_xor(hashtextextended(submission_id, 0)) as "hashes!"
-             from argos.submissions
+             from argos.submissions s
             where project_id = $1
               and created_day between coalesce($2, '-infinity'::date) and coalesce($3, 'infinity'::date)
               and first_request < $4 and gone_at is null and created_at is not null
+              and not exists (select from argos.erasures e
+                               where e.project_id = s.project_id and e.submission_id = s.submission_id
+                                 and e.kind = 'gone')
             group by created_day"#,
         project_id,
         first,

@@ -13,6 +13,7 @@ use crate::domain::hash::Hash;
 use crate::domain::lane::View;
 use crate::domain::submission::{Drift, Submission};
 use crate::domain::time;
+use crate::domain::views::Fields;
 
 /// What is known about an id of a page before anything is decoded.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Known {
     pub body_hash: Option<Hash>,
     /// Whether the quarantine holds something of this id.
     pub quarantined: bool,
+    /// Whether it is suspected to be deleted, wholly or in part.
+    pub suspected: bool,
 }
 
 /// A stored submission, to compare with.
@@ -35,8 +38,14 @@ pub struct Stored {
     pub first_request: i64,
     /// When it was confirmed to be gone.
     pub gone_at: Option<Timestamp>,
+    /// When the last change was seen; see [`Write::changed_at`].
+    pub changed_at: Timestamp,
     /// Its created-day; kept once it is set.
     pub created_day: NaiveDate,
+    /// Whether its first sight was history.
+    pub history: bool,
+    /// Fields whose removal was carried out.
+    pub removed_fields: Fields,
     /// The stored item.
     pub item: Value,
 }
@@ -57,10 +66,15 @@ pub struct Write<'a> {
     pub gone_at: Option<Timestamp>,
     /// When this version was observed.
     pub observed_at: Timestamp,
+    /// When the last change of the vendor's state was seen: this version, unless it only adds what earlier views could
+    /// not show.
+    pub changed_at: Timestamp,
     /// Its created-day.
     pub created_day: NaiveDate,
-    /// Hash of the raw item, unless it must be looked at again next time.
-    pub body_hash: Option<Hash>,
+    /// Whether its first sight was history.
+    pub history: bool,
+    /// Fields whose removal was carried out.
+    pub removed_fields: &'a Fields,
     /// Whether each child table differs from what is stored.
     pub children_changed: ChildrenChanged,
 }
@@ -87,7 +101,9 @@ pub async fn known(
         r#"select s.submission_id,
                   v.body_hash as "body_hash?",
                   exists (select from argos.quarantine q
-                           where q.project_id = s.project_id and q.submission_id = s.submission_id) as "quarantined!"
+                           where q.project_id = s.project_id and q.submission_id = s.submission_id) as "quarantined!",
+                  exists (select from argos.erasures e
+                           where e.project_id = s.project_id and e.submission_id = s.submission_id) as "suspected!"
              from argos.submissions s
              left join argos.submission_views v
                on v.project_id = s.project_id and v.submission_id = s.submission_id
@@ -102,7 +118,7 @@ pub async fn known(
     .map_err(StoreError::doing("looking up a page's submissions"))?;
     let known = rows.into_iter().map(|row| {
         let body_hash = row.body_hash.and_then(|hash| hash.try_into().ok());
-        (row.submission_id, Known { body_hash, quarantined: row.quarantined })
+        (row.submission_id, Known { body_hash, quarantined: row.quarantined, suspected: row.suspected })
     });
     Ok(known.collect())
 }
@@ -114,8 +130,8 @@ pub async fn stored(
     ids: &[String],
 ) -> Result<HashMap<String, Stored>, StoreError> {
     let rows = sqlx::query!(
-        r#"select submission_id, version, version_id, first_seen_at, first_request, gone_at, created_day,
-                  item as "item: Json<Value>"
+        r#"select submission_id, version, version_id, first_seen_at, first_request, gone_at, changed_at, created_day,
+                  history, removed_fields, item as "item: Json<Value>"
              from argos.submissions
             where project_id = $1 and submission_id = any($2)"#,
         project_id,
@@ -138,7 +154,10 @@ pub async fn stored(
                 first_seen_at: row.first_seen_at,
                 first_request: row.first_request,
                 gone_at: row.gone_at,
+                changed_at: row.changed_at,
                 created_day: row.created_day,
+                history: row.history,
+                removed_fields: row.removed_fields.unwrap_or_default().into_iter().collect(),
                 item: row.item.0,
             };
             Ok((row.submission_id, stored))
@@ -146,12 +165,11 @@ pub async fn stored(
         .collect()
 }
 
-/// Writes submissions, their children and the hashes of their view. Compare-and-set: a row whose version is not the one
+/// Writes submissions and their children. Compare-and-set: a row whose version is not the one
 /// before the new one is not touched, and that is an error.
 pub async fn write(
     connection: &mut PgConnection,
     project_id: &str,
-    view: View,
     writes: &[Write<'_>],
     drift: &mut Drift,
 ) -> Result<(), StoreError> {
@@ -173,7 +191,8 @@ pub async fn write(
                  privacy_shield, curp_number, data_version, additional_list, id_liveness_screen_play,
                  id_liveness_paper_printed, id_liveness_replace_portraits, injection_type, injection_time, token_id,
                  duplicated_information, custom_duplicated_information, recognition_score, argos_score, image,
-                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id, first_request, gone_at)
+                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id, first_request, gone_at,
+                 history, removed_fields)
               = row(excluded.*)
           where s.version = excluded.version - 1",
         Json(rows) as _
@@ -182,20 +201,7 @@ pub async fn write(
     .await
     .map_err(StoreError::doing("writing submissions"))?;
     touched("writing submissions", done.rows_affected(), writes.len() as u64)?;
-    children(connection, project_id, writes, drift).await?;
-
-    let views = view_rows(project_id, view, writes);
-    sqlx::query!(
-        "insert into argos.submission_views
-         select r.* from jsonb_populate_recordset(null::argos.submission_views, $1) r
-             on conflict (project_id, submission_id, view) do update
-            set version = excluded.version, body_hash = excluded.body_hash",
-        Json(views) as _
-    )
-    .execute(connection)
-    .await
-    .map_err(StoreError::doing("writing body hashes"))?;
-    Ok(())
+    children(connection, project_id, writes, drift).await
 }
 
 /// Writes the child rows of the submissions whose children differ: all of them anew, because a place in a list has no
@@ -293,25 +299,13 @@ fn row(project_id: &str, write: &Write<'_>, drift: &mut Drift) -> Value {
     set("first_seen_at", json!(time::format(write.first_seen_at)));
     set("first_request", json!(write.first_request));
     set("gone_at", json!(write.gone_at.map(time::format)));
-    set("changed_at", json!(time::format(write.observed_at)));
+    set("changed_at", json!(time::format(write.changed_at)));
     set("observed_at", json!(time::format(write.observed_at)));
     set("created_day", json!(write.created_day));
+    set("history", json!(write.history));
+    set("removed_fields", if write.removed_fields.is_empty() { Value::Null } else { json!(write.removed_fields) });
     set("item", write.submission.item.clone());
     Value::Object(row)
-}
-
-fn view_rows(project_id: &str, view: View, writes: &[Write<'_>]) -> Vec<Value> {
-    let row = |write: &Write<'_>| {
-        let hash = write.body_hash?;
-        Some(json!({
-            "project_id": project_id,
-            "submission_id": write.submission.submission_id,
-            "view": view.as_str(),
-            "version": write.version,
-            "body_hash": bytea(&hash),
-        }))
-    };
-    writes.iter().filter_map(row).collect()
 }
 
 /// The text form of a bytea.

@@ -67,3 +67,22 @@ pub async fn append(
     touched("appending to the outbox", done.rows_affected(), count as u64)?;
     Ok(last)
 }
+
+/// Takes `userid` out of a submission's payloads (it is there only with events.include_userid): the one exception to
+/// "rows are never updated".
+pub async fn forget_userid(
+    connection: &mut PgConnection,
+    project_id: &str,
+    submission_id: &str,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update argos.outbox set payload = payload - 'userid'
+          where project_id = $1 and submission_id = $2 and payload ? 'userid'",
+        project_id,
+        submission_id
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("erasing userid from payloads"))?;
+    Ok(done.rows_affected())
+}

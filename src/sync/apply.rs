@@ -1,29 +1,35 @@
 //! One page, one transaction: rows, versions, quarantine, the walk's cursor and the events move together or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use serde_json::Value;
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::coverage;
-use super::prepare::{self, Version};
+use super::prepare::{self, Known, Page, Version};
 use super::report::Counts;
 use crate::argos::decode::{Refusal, decode};
 use crate::argos::envelope::{self, RawItem};
 use crate::clock::Timestamp;
-use crate::config::Limits;
+use crate::config::{self, Limits};
+use crate::domain::erasure::Kind;
 use crate::domain::event::{self, Event};
 use crate::domain::hash::Hash;
-use crate::domain::lane::Lane;
-use crate::domain::submission::drift;
+use crate::domain::lane::{Lane, View};
+use crate::domain::submission::{State, Submission, drift};
+use crate::domain::views::{Before, Fields, Merged};
+use crate::domain::{self, change};
 use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
+use crate::store::id_reads::{self, Reason};
 use crate::store::lease::{self, Lease};
-use crate::store::mirror::{self, Write};
+use crate::store::mirror::{self, Stored, Write};
 use crate::store::progress::{self, Walk};
 use crate::store::quarantine::{self, Quarantined};
-use crate::store::{calendar, database, outbox};
+use crate::store::views::{self, ViewWrite};
+use crate::store::{calendar, database, erasure, outbox, receipts};
 
 /// What a page is applied with.
 pub struct Scope<'a> {
@@ -53,6 +59,8 @@ pub struct Scope<'a> {
     pub statement_timeout: Duration,
     /// Whether to take everything back at the end: what would change is only counted.
     pub dry_run: bool,
+    /// How much may vanish at once.
+    pub erasure: &'a config::Erasure,
 }
 
 /// What is due at the end of a page.
@@ -176,7 +184,7 @@ async fn sort_out<'p>(
     let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
     let known = mirror::known(connection, scope.page.project_id, scope.page.view, &ids).await?;
     let mut candidates = Vec::new();
-    let mut healed = Vec::new();
+    let (mut healed, mut refuted) = (Vec::new(), Vec::new());
     for (id, raw) in latest {
         let hash = scope.page.key.body(raw.json.as_bytes());
         let known = known.get(id);
@@ -185,12 +193,18 @@ async fn sort_out<'p>(
             if known.is_some_and(|known| known.quarantined) {
                 healed.push(id.to_owned());
             }
+            if known.is_some_and(|known| known.suspected) {
+                refuted.push(id.to_owned());
+            }
         } else {
             candidates.push((raw, id, hash));
         }
     }
     if !healed.is_empty() {
         quarantine::heal(connection, scope.page.project_id, &healed).await?;
+    }
+    if !refuted.is_empty() {
+        erasure::drop(connection, scope.page.project_id, &refuted).await?;
     }
     Ok((candidates, bad))
 }
@@ -229,29 +243,141 @@ async fn compare<'p>(
     let walked = scope.project.fully_walked_at.map(|at| at.date_naive());
     let was_covered = |day: NaiveDate| covered.contains(&day) || walked.is_some_and(|walked| day <= walked);
 
+    let shown_before = views::of(connection, project_id, &ids).await?;
+    let project_fields = views::fields(connection, project_id).await?;
+    let replaced = if scope.page.view == View::List {
+        history::before_id_answers(connection, project_id, &ids).await?
+    } else {
+        HashMap::new()
+    };
+
     let (mut versions, mut unchanged) = (Vec::new(), Vec::new());
-    for (raw, id, hash, mut submission) in decoded {
-        let stored = stored.get(id);
-        let held = stored.is_some_and(|stored| submission.keep_screening(&stored.item));
-        if held {
-            drift(&mut counts.drift, "aml_missing");
-        }
+    let mut notes = Notes::default();
+    for (raw, id, hash, submission) in decoded {
         let day = submission.state.created_at().map(|at| at.date_naive());
         if day.zip(scope.asked).is_some_and(|(day, (first, last))| day < first || day > last) {
             drift(&mut counts.drift, "outside_window");
         }
         submission.state.unknown_values(&mut counts.drift);
+        let Some(stored) = stored.get(id) else {
+            // A page of screenings says too little to make a submission of it.
+            if scope.page.view == View::Aml {
+                counts.skipped += 1;
+                continue;
+            }
+            notes.fields.extend(domain::views::fields(&submission.item));
+            if submission.state.created_at().is_none() {
+                notes.undated.push(id.to_owned());
+            }
+            versions.push((raw, prepare::first(&scope.page, submission, Some(hash), was_covered)));
+            continue;
+        };
+        let sticky = scope.page.view != View::Id;
+        if sticky && stored.gone_at.is_some() {
+            // Lists lag. Only an answer by id brings it back.
+            notes.reappeared.push(id.to_owned());
+            counts.held += 1;
+            continue;
+        }
+        let rows = shown_before.get(id).map_or(&[][..], Vec::as_slice);
+        let shown = prepare::shown(rows, scope.page.view, stored);
+        let before = Before { stored: &stored.item, shown: &shown, removed: &stored.removed_fields, sticky };
+        let merged = domain::views::merge(submission.item, &before);
+        let submission = Submission::new(id.to_owned(), merged.item.clone());
+        if merged.screening_missing {
+            drift(&mut counts.drift, "aml_missing");
+        }
+        if !merged.lost.is_empty() {
+            drift(&mut counts.drift, "field_vanished");
+        }
+        notes.take(id, &merged, sticky);
         // An item whose change was held leaves no hash: it is looked at again.
-        let hash = (!held).then_some(hash);
-        match prepare::version(&scope.page, submission, hash, stored, was_covered) {
+        let hash = (!merged.held()).then_some(hash);
+        let known = Known { stored, views: rows, project_fields: &project_fields, merged: &merged };
+        if replaced.get(id).is_some_and(|replaced| lags(replaced, stored, &submission)) {
+            notes.lagging.push(id.to_owned());
+            counts.held += 1;
+            continue;
+        }
+        match prepare::next(&scope.page, submission, hash, &known) {
             Some(version) => versions.push((raw, version)),
             None => {
-                counts.unchanged += 1;
+                *(if merged.held() { &mut counts.held } else { &mut counts.unchanged }) += 1;
                 unchanged.push(id.to_owned());
+                notes.views.extend(prepare::view_of_same(&scope.page, hash, &known).map(|view| (id.to_owned(), view)));
             }
         }
     }
+    notes.write(connection, scope, &project_fields).await?;
     Ok((versions, unchanged))
+}
+
+/// Whether a list item takes back what an answer by id had changed.
+fn lags(replaced: &Value, stored: &Stored, submission: &Submission) -> bool {
+    let (replaced, current) = (State::of(replaced), State::of(&stored.item));
+    let changed = change::changed_fields(&current, &submission.state);
+    domain::views::restores(&changed, &change::changed_fields(&replaced, &submission.state))
+}
+
+/// What is written about a page's items beside their versions.
+#[derive(Default)]
+struct Notes {
+    /// Fields that the page showed.
+    fields: Fields,
+    /// Views whose first reading brought no version.
+    views: Vec<(String, ViewWrite)>,
+    /// What seems to be deleted.
+    lost: Vec<(String, Kind, Fields)>,
+    /// What every item showed that was compared: it refutes suspicions.
+    answered: Vec<(String, Fields)>,
+    lagging: Vec<String>,
+    reappeared: Vec<String>,
+    undated: Vec<String>,
+}
+
+impl Notes {
+    fn take(&mut self, id: &str, merged: &Merged, sticky: bool) {
+        self.fields.extend(merged.answered.iter().cloned());
+        if sticky && !merged.returned.is_empty() {
+            self.reappeared.push(id.to_owned());
+        }
+        if merged.lost.is_empty() {
+            self.answered.push((id.to_owned(), merged.answered.clone()));
+        } else {
+            let kind = if merged.blanked { Kind::Blanked } else { Kind::Fields };
+            self.lost.push((id.to_owned(), kind, merged.lost.clone()));
+        }
+    }
+
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        scope: &Scope<'_>,
+        project_fields: &HashSet<(String, String)>,
+    ) -> Result<(), StoreError> {
+        let Page { project_id, view, lane, observed_at: at, .. } = scope.page;
+        views::note_fields(connection, project_id, view, project_fields, &self.fields, at).await?;
+        let rows: Vec<_> = self.views.iter().map(|(id, row)| (id.as_str(), row)).collect();
+        views::write(connection, project_id, &rows).await?;
+        let reasons =
+            [(&self.lagging, Reason::Lag), (&self.reappeared, Reason::Reappeared), (&self.undated, Reason::NoDate)];
+        for (ids, reason) in reasons {
+            id_reads::push(connection, project_id, ids, reason, at).await?;
+        }
+        let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();
+        let suspected = erasure::suspected(connection, project_id, &suspected).await?;
+        for (id, fields) in self.answered.iter().filter(|(id, _)| suspected.contains(id)) {
+            erasure::shown(connection, project_id, id, fields).await?;
+        }
+        for (id, kind, fields) in &self.lost {
+            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
+        }
+        if !self.lost.is_empty() {
+            let config::Erasure { max_count, max_share, .. } = *scope.erasure;
+            erasure::hold_if_mass(connection, project_id, max_count, max_share, at).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes rows, versions and counts of some versions.
@@ -270,15 +396,27 @@ async fn write(
             version_id: version.id,
             first_seen_at: version.first_seen_at,
             first_request: version.first_request,
+            // What is written here was shown just now.
             gone_at: None,
             observed_at: scope.page.observed_at,
+            changed_at: version.changed_at,
             created_day: version.created_day,
-            body_hash: version.body_hash,
+            history: version.history,
+            removed_fields: &version.removed_fields,
             children_changed: version.children,
         })
         .collect();
     let mut odd = counts.drift.clone();
-    mirror::write(connection, project_id, scope.page.view, &writes, &mut odd).await?;
+    mirror::write(connection, project_id, &writes, &mut odd).await?;
+    let rows: Vec<_> = versions
+        .iter()
+        .flat_map(|v| v.views.iter().map(move |row| (v.submission.submission_id.as_str(), row)))
+        .collect();
+    views::write(connection, project_id, &rows).await?;
+    for version in versions.iter().filter(|version| version.cause == "reappeared") {
+        let id = &version.submission.submission_id;
+        receipts::reappeared(connection, project_id, id, scope.page.observed_at).await?;
+    }
     let rows: Vec<_> = writes
         .iter()
         .zip(versions)
@@ -290,7 +428,7 @@ async fn write(
         *deltas.entry((name, label.clone())).or_default() += by;
     }
     mirror::count(connection, project_id, &deltas).await?;
-    let tally: Vec<_> = versions.iter().flat_map(|version| version.tally.iter().copied()).collect();
+    let tally: Vec<_> = versions.iter().flat_map(|version| version.day_deltas.iter().copied()).collect();
     calendar::tally(connection, project_id, &tally).await?;
     counts.drift = odd;
     for version in versions {

@@ -7,9 +7,9 @@ use super::report::Counts;
 use crate::argos::envelope;
 use crate::domain::lane::Lane;
 use crate::domain::submission::drift;
-use crate::store::calendar;
 use crate::store::error::StoreError;
 use crate::store::progress::{self, Walk};
+use crate::store::{calendar, erasure};
 
 /// Saves a walk's place after a page; part of the page's transaction, after its rows. With the last page its days are
 /// covered, and days that did not show all that is stored are marked to be walked again.
@@ -48,6 +48,7 @@ pub(super) async fn advance(
     if lane == Lane::Verify {
         let missing = calendar::missing(connection, project_id, walk.days, walk.first_request).await?;
         counts.missing = missing.len() as u64;
+        erasure::suspect_gone(connection, project_id, &missing, at, lane).await?;
     } else if scope.covers {
         let expected = calendar::expected(connection, project_id, walk.days, walk.first_request).await?;
         let seen = walk.days.map_or_else(|| walk.seen.clone(), |days| walk.seen.clone().within(days));

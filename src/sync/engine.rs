@@ -1,9 +1,11 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
 //! `single` one submission, `probe` finds out what the vendor does, `upkeep` keeps the lease and the permits, `prune`
-//! removes what was kept long enough.
+//! removes what was kept long enough, `guard` asks whose data it is, `confirm` looks again at what seems to be deleted.
 
 mod canary;
+mod confirm;
 mod findings;
+mod guard;
 mod probe;
 mod prune;
 mod single;

@@ -32,6 +32,14 @@ pub enum SyncError {
     /// A complete walk showed nothing where something is known.
     #[error("the vendor shows no submission at all for days that have some")]
     SuspiciouslyEmpty,
+    /// After a change of key, server or dialect the known submissions are not there.
+    #[error("{same} of {asked} known submissions answer by id since server, key or dialect changed")]
+    OtherProject {
+        /// How many were asked for.
+        asked: usize,
+        /// How many answered as the same.
+        same: usize,
+    },
 }
 
 impl SyncError {
@@ -50,6 +58,9 @@ impl SyncError {
             Self::SuspiciouslyEmpty => {
                 "Nothing is deleted and nothing marked as covered: check that the key belongs to this project and that api.dialect fits."
             }
+            Self::OtherProject { .. } => {
+                "Nothing was written and nothing is erased: most likely the key is another project's. Put the right one back; if the new one is meant, argos-sync erasure accept-key."
+            }
         }
     }
 
@@ -63,6 +74,7 @@ impl SyncError {
             Self::EndlessList { .. } => "endless_list",
             Self::Stopped => "stopped",
             Self::SuspiciouslyEmpty => "suspiciously_empty",
+            Self::OtherProject { .. } => "other_project",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod apply;
 mod coverage;
 pub mod drift;
 pub mod engine;
+pub mod erase;
 pub mod error;
 pub mod plan;
 pub mod prepare;

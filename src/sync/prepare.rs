@@ -1,18 +1,22 @@
 //! What a decoded item that may differ means: a new version and its events, or nothing. Pure.
 
+use std::collections::HashSet;
+
 use chrono::NaiveDate;
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::config::ImportEvents;
 use crate::domain::canonical::at;
 use crate::domain::change;
-use crate::domain::event::{self, Context, Event, EventType};
+use crate::domain::event::{self, Context, Draft, Event, EventType};
 use crate::domain::hash::{Hash, HashKey};
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission};
 use crate::domain::time;
-use crate::store::calendar::Tally;
+use crate::domain::views::{self, Fields, Merged};
 use crate::store::mirror::{ChildrenChanged, Stored};
+use crate::store::views::{ViewRow, ViewWrite};
 
 /// What does not differ between the items of a page.
 #[derive(Clone, Copy)]
@@ -54,11 +58,17 @@ pub struct Version {
     pub first_request: i64,
     /// Its created-day.
     pub created_day: NaiveDate,
-    /// Hash of the raw item, unless it must be looked at again next time.
-    pub body_hash: Option<Hash>,
+    /// When the last change of the vendor's state was seen.
+    pub changed_at: Timestamp,
+    /// Whether the first sight of the submission was history.
+    pub history: bool,
+    /// Fields whose removal was carried out.
+    pub removed_fields: Fields,
+    /// What the views have shown after this.
+    pub views: Vec<ViewWrite>,
     /// Names of the changed fields.
     pub changed: Vec<String>,
-    /// Why there is a version: `news`, `history` or `change`.
+    /// Why there is a version: see `argos.submission_versions.cause`.
     pub cause: &'static str,
     /// Which child tables differ.
     pub children: ChildrenChanged,
@@ -66,71 +76,198 @@ pub struct Version {
     pub events: Vec<Event>,
     /// Changes of the counts: (name, label, by).
     pub deltas: Vec<(&'static str, String, i64)>,
-    /// Changes of the calendar's counts.
-    pub tally: Vec<Tally>,
+    /// Changes of the calendar's counts: (created-day, submissions that the vendor has, open ones).
+    pub day_deltas: Vec<(NaiveDate, i64, i64)>,
     /// Seconds from the vendor's own time of the change to its observation.
     pub latency: Option<f64>,
 }
 
-/// Compares an item with what is stored; `None`: the same state. `covered`: whether its created-day had been completely
-/// read before (asked for new items only).
-pub fn version(
+/// A stored submission and what its views have shown.
+pub struct Known<'a> {
+    /// The stored submission.
+    pub stored: &'a Stored,
+    /// Its views.
+    pub views: &'a [ViewRow],
+    /// Fields that the project's views have ever shown: (view, field).
+    pub project_fields: &'a HashSet<(String, String)>,
+    /// The answer laid over it.
+    pub merged: &'a Merged,
+}
+
+/// What a view has shown of a submission, as far as is known.
+pub fn shown(rows: &[ViewRow], view: View, stored: &Stored) -> Fields {
+    let row = rows.iter().find(|row| row.view == view.as_str());
+    row.map(|row| row.shown.clone().unwrap_or_else(|| views::fields(&stored.item))).unwrap_or_default()
+}
+
+/// An item that is seen for the first time. `covered`: whether its created-day had been completely read before.
+pub fn first(
     page: &Page<'_>,
     submission: Submission,
     body_hash: Option<Hash>,
-    stored: Option<&Stored>,
     covered: impl FnOnce(NaiveDate) -> bool,
-) -> Option<Version> {
-    let before = stored.map(|stored| State::of(&stored.item));
+) -> Version {
     let state = &submission.state;
-    if before.as_ref() == Some(state) {
+    let created_day = state.created_at().map_or(page.fallback_day, |at| at.date_naive());
+    let created_at = state.created_at().unwrap_or(created_day.and_time(chrono::NaiveTime::MIN).and_utc());
+    let history = created_at < page.import_started_at && !covered(created_day);
+    let drafts = match page.import_events {
+        _ if !history => change::news(None, state),
+        ImportEvents::Each => change::history(state),
+        ImportEvents::Summary => Vec::new(),
+    };
+    let view = ViewWrite { view: page.view.as_str().to_owned(), version: 1, body_hash, shown: None };
+    let chain = page.key.chain_start(page.project_id, &submission.submission_id);
+    let id = page.key.version(&chain, &state.bytes());
+    let events = events(page, &submission, 1, &id, drafts);
+    Version {
+        number: 1,
+        id,
+        first_seen_at: page.observed_at,
+        first_request: page.request,
+        created_day,
+        changed_at: page.observed_at,
+        history,
+        removed_fields: Fields::new(),
+        views: vec![view],
+        changed: Vec::new(),
+        cause: if history { "history" } else { "news" },
+        children: children(None, state),
+        deltas: deltas(None, Some(state), &events),
+        day_deltas: day_deltas(None, Some((created_day, state))),
+        latency: if history { None } else { latency(None, state, page.observed_at) },
+        events,
+        submission,
+    }
+}
+
+/// Compares the merged item with what is stored; `None`: the same state, and nothing has reappeared.
+pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, known: &Known<'_>) -> Option<Version> {
+    let Known { stored, merged, .. } = *known;
+    let before = State::of(&stored.item);
+    let state = &submission.state;
+    // Only an answer by id brings back what was erased.
+    let by_id = page.view == View::Id;
+    let reappeared = by_id && (stored.gone_at.is_some() || !merged.returned.is_empty());
+    if before == *state && !reappeared {
         return None;
     }
     let own_day = state.created_at().map(|at| at.date_naive());
-    let created_day = own_day.or(stored.map(|stored| stored.created_day)).unwrap_or(page.fallback_day);
-    let created_at = state.created_at().unwrap_or(created_day.and_time(chrono::NaiveTime::MIN).and_utc());
-    let (cause, drafts) = match &before {
-        Some(before) => ("change", change::news(Some(before), state)),
-        None if created_at < page.import_started_at && !covered(created_day) => match page.import_events {
-            ImportEvents::Each => ("history", change::history(state)),
-            ImportEvents::Summary => ("history", Vec::new()),
-        },
-        None => ("news", change::news(None, state)),
+    let created_day = own_day.unwrap_or(stored.created_day);
+    let sight = first_sight(page.view, known).map(|item| State::of(&item));
+    let only_sight = sight.as_ref() == Some(state);
+    let mut drafts = Vec::new();
+    if reappeared {
+        let body = json!({"gone": stored.gone_at.is_some(), "fields": merged.returned});
+        drafts.push(Draft::new(EventType::SubmissionReappeared, "", body));
+    }
+    match sight {
+        // What only this view can show of a submission from before the import is as old as the submission.
+        Some(sight) if stored.history && sight == *state => {}
+        Some(sight) if stored.history => drafts.extend(change::news(Some(&sight), state)),
+        _ if before != *state => drafts.extend(change::news(Some(&before), state)),
+        _ => {}
+    }
+    let cause = match (reappeared, only_sight) {
+        (true, _) => "reappeared",
+        (false, true) => "view",
+        (false, false) => "change",
     };
-    let number = stored.map_or(1, |stored| stored.version + 1);
-    let chain =
-        stored.map_or_else(|| page.key.chain_start(page.project_id, &submission.submission_id), |s| s.version_id);
-    let id = page.key.version(&chain, &state.bytes());
-    let context = Context {
-        project_id: page.project_id,
-        submission_id: &submission.submission_id,
-        version: number,
-        version_id: &id,
-        observed_at: page.observed_at,
-        view: page.view,
-        lane: page.lane,
-        include_userid: page.include_userid,
-    };
-    let events = event::events(drafts, state, &context, page.key);
+    let number = stored.version + 1;
+    let id = page.key.version(&stored.version_id, &state.bytes());
+    let events = events(page, &submission, number, &id, drafts);
+    let was_there = stored.gone_at.is_none();
     Some(Version {
         number,
         id,
-        first_seen_at: stored.map_or(page.observed_at, |stored| stored.first_seen_at),
-        first_request: stored.map_or(page.request, |stored| stored.first_request),
+        first_seen_at: stored.first_seen_at,
+        first_request: stored.first_request,
         created_day,
-        body_hash,
-        changed: before.as_ref().map(|before| change::changed_fields(before, state)).unwrap_or_default(),
+        changed_at: if cause == "view" { stored.changed_at } else { page.observed_at },
+        history: stored.history,
+        removed_fields: match by_id {
+            true => stored.removed_fields.difference(&merged.returned).cloned().collect(),
+            false => stored.removed_fields.clone(),
+        },
+        views: view_writes(page.view, number, body_hash, known, &submission),
+        changed: change::changed_fields(&before, state),
         cause,
-        children: children(before.as_ref(), state),
-        deltas: deltas(before.as_ref(), state, &events),
-        tally: tally(before.as_ref().zip(stored.map(|stored| stored.created_day)), (state, created_day)),
-        latency: if cause == "history" { None } else { latency(before.as_ref(), state, page.observed_at) },
+        children: children(Some(&before), state),
+        deltas: deltas(was_there.then_some(&before), Some(state), &events),
+        day_deltas: day_deltas(was_there.then_some((stored.created_day, &before)), Some((created_day, state))),
+        latency: if cause == "change" { latency(Some(&before), state, page.observed_at) } else { None },
         events,
         submission,
     })
 }
 
-fn children(before: Option<&State>, after: &State) -> ChildrenChanged {
+/// The stored item with what this view shows for the first time and no earlier view of the submission could show.
+fn first_sight(view: View, known: &Known<'_>) -> Option<Value> {
+    let first = !known.views.iter().any(|row| row.view == view.as_str());
+    // After an erasure nobody knows what the views had shown: then a difference is a change.
+    if !first || known.views.is_empty() {
+        return None;
+    }
+    let could_show = |field: &str| {
+        known.views.iter().any(|row| known.project_fields.contains(&(row.view.clone(), field.to_owned())))
+    };
+    views::first_sight(&known.stored.item, &known.merged.item, could_show)
+}
+
+/// What the views' rows must say after a version: this view's, and those that stood for "every field of the stored item",
+/// when that has fields now which they have not shown.
+fn view_writes(
+    view: View,
+    version: i64,
+    body_hash: Option<Hash>,
+    known: &Known<'_>,
+    submission: &Submission,
+) -> Vec<ViewWrite> {
+    let (before, after) = (views::fields(&known.stored.item), views::fields(&submission.item));
+    let shown = &known.merged.shown;
+    let shown = (!after.is_subset(shown)).then(|| shown.clone());
+    let mut writes = vec![ViewWrite { view: view.as_str().to_owned(), version, body_hash, shown }];
+    if !after.is_subset(&before) {
+        let others = known.views.iter().filter(|row| row.view != view.as_str() && row.shown.is_none());
+        // The version is not theirs, so their hash is void: as it would be without this.
+        writes.extend(others.map(|row| ViewWrite {
+            view: row.view.clone(),
+            version,
+            body_hash: None,
+            shown: Some(before.clone()),
+        }));
+    }
+    writes
+}
+
+/// What must be noted about a view although the state is the same: its first reading, or a field that it now shows too.
+pub fn view_of_same(page: &Page<'_>, body_hash: Option<Hash>, known: &Known<'_>) -> Option<ViewWrite> {
+    let fields = views::fields(&known.stored.item);
+    let shown = (!fields.is_subset(&known.merged.shown)).then(|| known.merged.shown.clone());
+    let row = known.views.iter().find(|row| row.view == page.view.as_str());
+    let known_already = row.is_some_and(|row| {
+        let more = |before: &Fields| !known.merged.shown.is_subset(before);
+        !row.shown.as_ref().is_some_and(more)
+    });
+    let view = page.view.as_str().to_owned();
+    (!known_already).then_some(ViewWrite { view, version: known.stored.version, body_hash, shown })
+}
+
+fn events(page: &Page<'_>, of: &Submission, version: i64, version_id: &Hash, drafts: Vec<Draft>) -> Vec<Event> {
+    let context = Context {
+        project_id: page.project_id,
+        submission_id: &of.submission_id,
+        version,
+        version_id,
+        observed_at: page.observed_at,
+        view: page.view,
+        lane: page.lane,
+        include_userid: page.include_userid,
+    };
+    event::events(drafts, &of.state, &context, page.key)
+}
+
+pub(super) fn children(before: Option<&State>, after: &State) -> ChildrenChanged {
     let empty = State::of(&serde_json::Value::Null);
     let before = before.unwrap_or(&empty);
     // Not only the lists: what should be a list and is none must be seen, to be counted as drift.
@@ -142,28 +279,43 @@ fn children(before: Option<&State>, after: &State) -> ChildrenChanged {
     }
 }
 
-fn deltas(before: Option<&State>, after: &State, events: &[Event]) -> Vec<(&'static str, String, i64)> {
+/// Changes of the counts; `None`: the vendor does not have it (yet, or any more).
+pub(super) fn deltas(
+    before: Option<&State>,
+    after: Option<&State>,
+    events: &[Event],
+) -> Vec<(&'static str, String, i64)> {
     let result = |state: &State| match state.kyc_result() {
         None => "none".to_owned(),
         // A label, not a place for whatever the vendor sends.
         Some(result) if result.len() > 64 => "other".to_owned(),
         Some(result) => result.to_owned(),
     };
-    let flag = |state: &State| i64::from(state.red_flag());
+    let flag = |state: Option<&State>| state.map_or(0, |state| i64::from(state.red_flag()));
     let raised = events.iter().filter(|event| event.kind == EventType::AmlRedFlagRaised).count();
     let mut deltas = vec![
-        ("submissions", result(after), 1),
-        ("red_flags_open", String::new(), flag(after) - before.map_or(0, flag)),
+        ("red_flags_open", String::new(), flag(after) - flag(before)),
         ("red_flags_raised", String::new(), raised as i64),
     ];
+    deltas.extend(after.map(|after| ("submissions", result(after), 1)));
     deltas.extend(before.map(|before| ("submissions", result(before), -1)));
     deltas
 }
 
-/// What a version changes in the calendar; `before`: the state and its day, if there was one.
-fn tally(before: Option<(&State, NaiveDate)>, after: (&State, NaiveDate)) -> Vec<Tally> {
-    let one = |(state, day): (&State, NaiveDate), sign: i64| (day, sign, sign * i64::from(state.open()));
-    std::iter::once(one(after, 1)).chain(before.map(|before| one(before, -1))).collect()
+/// Changes of the calendar's counts: (day, submissions, open ones).
+pub(super) fn day_deltas(
+    before: Option<(NaiveDate, &State)>,
+    after: Option<(NaiveDate, &State)>,
+) -> Vec<(NaiveDate, i64, i64)> {
+    let open = |state: &State| i64::from(matches!(state.kyc_result(), Some("incomplete" | "pending")));
+    let mut deltas: Vec<(NaiveDate, i64, i64)> = Vec::new();
+    deltas.extend(before.map(|(day, state)| (day, -1, -open(state))));
+    match (deltas.first_mut(), after) {
+        (Some(first), Some((day, state))) if first.0 == day => *first = (day, 0, first.2 + open(state)),
+        (_, after) => deltas.extend(after.map(|(day, state)| (day, 1, open(state)))),
+    }
+    deltas.retain(|(_, submissions, open)| *submissions != 0 || *open != 0);
+    deltas
 }
 
 /// From the latest vendor time that this change has moved; `None` if it moved none, or one in the future.

@@ -18,6 +18,10 @@ pub struct Counts {
     pub changed: u64,
     /// Nothing to write.
     pub unchanged: u64,
+    /// Not taken over for now: a second look by id decides.
+    pub held: u64,
+    /// Of submissions that are not stored, in a view that says too little to begin with.
+    pub skipped: u64,
     /// Not usable (a repeat counts each time it is served).
     pub quarantined: u64,
     /// Superseded by a later place of the same page.
@@ -43,6 +47,8 @@ impl Counts {
         self.new += page.new;
         self.changed += page.changed;
         self.unchanged += page.unchanged;
+        self.held += page.held;
+        self.skipped += page.skipped;
         self.quarantined += page.quarantined;
         self.duplicate += page.duplicate;
         self.missing += page.missing;
@@ -62,6 +68,8 @@ impl Counts {
         metrics.items("new", self.new);
         metrics.items("changed", self.changed);
         metrics.items("unchanged", self.unchanged);
+        metrics.items("held", self.held);
+        metrics.items("skipped", self.skipped);
         metrics.items("quarantined", self.quarantined);
         metrics.items("duplicate", self.duplicate);
         self.newly_quarantined.iter().for_each(|(reason, count)| metrics.quarantined(reason, *count));

@@ -2,6 +2,7 @@
 //! those of that list.
 
 use argos_sync::sync::report::PassReport;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::support::rows::{rows, submission};
@@ -211,7 +212,7 @@ async fn c13_old_and_new_names_have_columns_of_their_own() {
 
 /// The tombstone of the newer documents: id, date, type of document and result stay.
 #[tokio::test]
-async fn c14_a_tombstone_empties_the_row_and_is_told_as_an_update_alone() {
+async fn c14_p7_a_tombstone_empties_the_row_when_it_is_confirmed() {
     let vendor = Verbatim::new().await;
     let mut engine = vendor.engine().await;
     let full = news(
@@ -220,10 +221,18 @@ async fn c14_a_tombstone_empties_the_row_and_is_told_as_an_update_alone() {
            "bank_verification":{"account_number":"taint"},
            "aml":{"currentstatus":"Red Flag","raw_data":{"name":"Taint"},"matches":[{"resource_id":"taint"}]}"#,
     );
-    vendor.read(&mut engine, &[full]).await;
+    let other = news("\"email\":\"b\"").replace("\"s\"", "\"t\"");
+    vendor.read(&mut engine, &[full.as_str(), &other]).await;
     let before = last_position(&vendor).await;
     let tombstone = news(r#""data":{"idType":"passport"},"kyc":{"result":"approved"}"#);
-    vendor.read(&mut engine, &[tombstone]).await;
+    vendor.read(&mut engine, &[tombstone.as_str(), &other]).await;
+    assert_eq!(submission(&vendor.database, "s").await["name"], "Taint", "not believed yet");
+    for (id, item) in [("s", &tombstone), ("t", &other)] {
+        vendor.answers("submission", &[("submission_id", id)], &format!("{{\"Items\":[{item}]}}"));
+    }
+    engine.confirm().await.unwrap();
+    vendor.clock.advance(TimeDelta::hours(6));
+    engine.confirm().await.unwrap();
     let row = submission(&vendor.database, "s").await;
     let expected = json!({"submission_id": "s", "created_day": "2026-03-10", "created_at": "2026-03-10T12:00:00+00:00",
                           "kyc_result": "approved", "id_type": "passport"});
@@ -231,9 +240,10 @@ async fn c14_a_tombstone_empties_the_row_and_is_told_as_an_update_alone() {
     for table in ["attempts", "aml_matches", "bank_verifications"] {
         assert_eq!(rows(&vendor.database, table).await, json!([]), "{table}");
     }
-    let item = vendor.database.text("select item from argos.submissions").await.unwrap();
+    let item = vendor.database.text("select item from argos.submissions where submission_id = 's'").await.unwrap();
     assert!(!item.to_lowercase().contains("taint"), "{item}");
-    assert_eq!(events_after(&vendor, before).await, ["submission.updated"], "gone is not cleared");
+    let told = ["submission.erased", "submission.updated"];
+    assert_eq!(events_after(&vendor, before).await, told, "gone is not cleared");
 }
 
 /// The other half of the older document: a deleted submission is in no list any more. Today that writes nothing.

@@ -237,7 +237,7 @@ async fn same_tables(one: &Database, other: &Database) {
     };
     let child = "submission_id || '/' || place";
     let queries = [
-        with_item("submissions", "submission_id", "first_seen_at,changed_at,observed_at,image,first_request"),
+        with_item("submissions", "submission_id", "first_seen_at,first_request,changed_at,observed_at,image"),
         whole("attempts", child, "selfie_image"),
         whole("aml_matches", child, ""),
         whole("bank_verifications", "submission_id", ""),
@@ -246,7 +246,8 @@ async fn same_tables(one: &Database, other: &Database) {
         with_item("submission_versions", "submission_id || '/' || version", "observed_at,lease_epoch,request_no"),
         whole("counters", "name || '/' || label", ""),
         whole("quarantine", "body_hash::text", "first_seen_at,expires_at"),
-        whole("projects", "project_id", "import_started_at,import_completed_at,fully_walked_at"),
+        // Two vendors listen at two ports.
+        whole("projects", "project_id", "import_started_at,import_completed_at,fully_walked_at,source"),
         whole("outbox_counter", "'only'", ""),
         // In their order within each submission, whatever lies between.
         (

@@ -3,6 +3,7 @@
 use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::simulator::{Options, Simulator};
+use argos_sync::store::erasure;
 
 use crate::support::World;
 use crate::support::rows::written;
@@ -38,6 +39,9 @@ async fn p1_a_cursor_of_another_list_is_not_followed() {
         Simulator::start(Options { seed: 2, initial: 30, ..Options::default() }, Clock::system()).await.unwrap();
     let settings = settings(&other.base_url(), &world.database.url, &[("api.count", "10")]);
     let app = App::open(settings, Clock::system()).await.unwrap();
+    // Known submissions are not there, so an operator has to say that this list is meant.
+    let mut connection = world.database.pool.acquire().await.unwrap();
+    assert!(erasure::set_source(&mut connection, "default", None).await.unwrap());
     let report = world.engine_in(&app, "corrected").await.once().await.unwrap();
     assert_eq!((report.complete, report.counts.items), (true, 30), "the other list is read from its beginning");
 }

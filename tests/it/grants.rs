@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use argos_sync::app::App;
 use argos_sync::clock::Clock;
+use argos_sync::domain::lane::Lane;
 use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::{Options, Simulator};
 use argos_sync::store::database::options;
+use argos_sync::store::erasure;
+use argos_sync::store::id_reads::{self, Reason};
 use argos_sync::sync::engine::Pruned;
 use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -40,7 +43,7 @@ async fn daemon(database: &Database, name: &str) -> (String, String) {
 async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     let world = World::new(Options { initial: 50, ..Options::default() }).await;
     let (role, url) = daemon(&world.database, "daemon").await;
-    let changes = [("database.migrate", "false")];
+    let changes = [("database.migrate", "false"), ("erasure.confirm_after", "1ms"), ("events.include_userid", "true")];
     let app = App::open(settings(&world.simulator.base_url(), &url, &changes), Clock::system()).await.unwrap();
     app.prepare_database().await.unwrap();
     let who: String = sqlx::query_scalar("select current_user::text").fetch_one(&app.pool).await.unwrap();
@@ -56,6 +59,22 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     assert_eq!(pruned, Pruned { quarantine: again.counts.quarantined, ..Pruned::default() });
     engine.probe().await.unwrap();
     assert!(world.database.number("select count(*) from argos.drift").await > 0);
+    // A deletion, from the suspicion to the end.
+    let id = world.simulator.truth()[1]["submission_id"].as_str().unwrap().to_owned();
+    world.simulator.blank(&id);
+    engine.once().await.unwrap();
+    for _ in 0..2 {
+        engine.confirm().await.unwrap();
+    }
+    assert_eq!(world.database.number("select count(*) from argos.erasure_receipts").await, 1);
+    engine.read_by_id(Lane::Refresh, &id).await.unwrap();
+    let mut connection = app.pool.acquire().await.unwrap();
+    let now = Clock::system().now();
+    erasure::suspect_gone(&mut connection, "default", std::slice::from_ref(&id), now, Lane::Verify).await.unwrap();
+    assert_eq!(erasure::release(&mut connection, "default", now).await.unwrap(), 1);
+    id_reads::push(&mut connection, "default", std::slice::from_ref(&id), Reason::Refresh, now).await.unwrap();
+    id_reads::done(&mut connection, "default", &id).await.unwrap();
+    drop(connection);
     engine.release().await.unwrap();
     app.close().await.unwrap();
     execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;

@@ -213,7 +213,7 @@ async fn p2_p9_a_screening_that_is_missing_leaves_the_flag_open_and_is_counted()
     for missing in [result("approved"), result("approved")].into_iter().chain(empty) {
         let report = vendor.read(&mut engine, &[missing]).await;
         assert_eq!(report.counts.drift.get("aml_missing"), Some(&1));
-        assert_eq!((report.counts.unchanged, report.counts.events_total()), (1, 0));
+        assert_eq!((report.counts.held, report.counts.events_total()), (1, 0));
         assert_eq!(written(&vendor.database).await, before, "no version");
     }
     // Another change in the same answer is told, and the flag stays.
@@ -253,25 +253,26 @@ async fn p2_what_does_not_matter_writes_nothing() {
 }
 
 #[tokio::test]
-async fn p7_a_field_that_is_gone_is_null_in_the_row() {
+async fn p7_a_field_that_is_gone_is_null_in_the_row_unless_it_is_personal_data() {
     let vendor = Verbatim::new().await;
     let mut engine = vendor.engine().await;
     let full = item(
         "s",
-        r#""email":"a","memo":{"text":"m"},"data":{"name":"n","cf1":"c"},"additional_list":[{"answer":"x"}],
-           "image":{"idImage":"https://i/1"},"bank_verification":{"account_number":"1"},"kyc":{"result":"approved","attempts":[{"attemptCnt":1}]}"#,
+        r#""email":"a","pending_at":"2026-03-10T12:00:00Z","data":{"name":"n","cf1":"c"},
+           "kyc":{"result":"approved","comment":["x"],"attempts":[{"attemptCnt":1}]}"#,
     );
     vendor.read(&mut engine, &[full]).await;
-    vendor.read(&mut engine, &[item("s", r#""data":{"name":"n"},"kyc":{"result":"approved"}"#)]).await;
+    let report =
+        vendor.read(&mut engine, &[item("s", r#""data":{"name":"n"},"userid":"u","kyc":{"result":"approved"}"#)]).await;
+    assert_eq!((report.counts.changed, report.counts.drift.get("field_vanished")), (1, Some(&1)));
     let expected = json!({"submission_id": "s", "created_day": "2026-03-10", "created_at": "2026-03-10T12:00:00+00:00",
-                          "name": "n", "kyc_result": "approved"});
+                          "name": "n", "kyc_result": "approved", "userid": "u", "email": "a", "cf1": "c"});
     assert_eq!(submission(&vendor.database, "s").await, expected);
     assert_eq!(rows(&vendor.database, "attempts").await, json!([]));
-    assert_eq!(rows(&vendor.database, "bank_verifications").await, json!([]));
     let changed = &payloads(&vendor.database, "submission.updated").await[0].1["changed"];
-    let names =
-        ["additional_list", "bank_verification.account_number", "data.cf1", "email", "kyc.attempts", "memo.text"];
-    assert_eq!(*changed, json!(names), "links are not named: they may expire");
+    assert_eq!(*changed, json!(["kyc.attempts", "kyc.comment", "pending_at", "userid"]));
+    let suspected = "select kind || ' ' || fields::text from argos.erasures";
+    assert_eq!(vendor.database.text(suspected).await.as_deref(), Some("fields {data.cf1,email}"));
 }
 
 /// The secret of the tests; see `settings`.

@@ -4,13 +4,10 @@ use chrono::NaiveDate;
 
 use super::Engine;
 use super::walk::Walking;
-use crate::argos::client::Answer;
-use crate::argos::envelope::Page;
-use crate::argos::query::Query;
 use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
 use crate::store::progress::{self, Walk};
-use crate::store::{calendar, id_reads};
+use crate::store::{calendar, erasure, id_reads};
 use crate::sync::apply::End;
 use crate::sync::error::SyncError;
 use crate::sync::report::{Counts, PassReport};
@@ -19,19 +16,11 @@ impl Engine {
     /// Reads one submission by id and applies what the answer shows; an answer without it changes nothing. Returns
     /// whether the vendor showed it, and the counts.
     pub async fn read_by_id(&mut self, lane: Lane, submission_id: &str) -> Result<(bool, Counts), SyncError> {
-        let Some(answer) = self.ask_for(submission_id).await? else { return Err(SyncError::Stopped) };
+        let Some(answer) = self.ask_by_id(submission_id).await? else { return Ok((false, Counts::default())) };
         let walking = Walking::new(lane, None, true);
         let (counts, _) = self.apply(&walking, None, false, &answer, View::Id, None, End::More).await?;
         counts.publish(&self.parts.metrics, lane);
-        Ok((shows(&answer, submission_id), counts))
-    }
-
-    /// Asks for one submission; `None`: asked to stop.
-    async fn ask_for(&mut self, submission_id: &str) -> Result<Option<Answer<Page>>, SyncError> {
-        let select = Some(("submission_id", submission_id.to_owned()));
-        let answer = self.fetch_unless_stopped(&Query { select, ..Query::default() }).await;
-        self.request_no += 1;
-        answer
+        Ok((true, counts))
     }
 
     /// Reads one submission now. Returns whether the vendor showed it, and what became of it.
@@ -39,6 +28,10 @@ impl Engine {
         self.look().await?;
         let read = self.read_by_id(Lane::Refresh, submission_id).await?;
         let mut transaction = self.fenced(&self.held()?).await?;
+        if !read.0 {
+            let (now, ids) = (self.parts.clock.now(), [submission_id.to_owned()]);
+            erasure::suspect_gone(&mut transaction, &self.parts.project.id, &ids, now, Lane::Refresh).await?;
+        }
         id_reads::done(&mut transaction, &self.parts.project.id, submission_id).await?;
         transaction.commit().await.map_err(StoreError::doing("taking a submission out of the queue"))?;
         Ok(read)
@@ -46,8 +39,10 @@ impl Engine {
 
     /// The next submission in a lane's queue.
     pub(super) async fn single(&mut self, lane: Lane) -> Result<PassReport, SyncError> {
-        if lane == Lane::Canary {
-            return self.canary().await;
+        match lane {
+            Lane::Canary => return self.canary().await,
+            Lane::Confirm => return self.confirm().await,
+            _ => {}
         }
         let mut report = PassReport { complete: true, ..PassReport::new(lane) };
         if lane == Lane::Refresh {
@@ -68,16 +63,34 @@ impl Engine {
         let project_id = self.parts.project.id.clone();
         let next = calendar::next_open(&mut *self.connection().await?, &project_id, day, &after).await?;
         let Some(id) = next else { return self.end_round(walking, day).await.map(Some) };
-        let Some(answer) = self.ask_for(&id).await? else {
-            let report = walking.report.clone();
-            self.keep_walking(walking);
-            return Ok(Some(report));
+        let answer = match self.ask_by_id(&id).await {
+            Err(SyncError::Stopped) => {
+                let report = walking.report.clone();
+                self.keep_walking(walking);
+                return Ok(Some(report));
+            }
+            answer => answer?,
         };
+        let Some(answer) = answer else { return self.not_shown(walking, id).await };
         let walk = Walk { cursor: Some((id, String::new())), ..self.after(&walking, &answer) };
         let (counts, walk) = self.apply(&walking, None, false, &answer, View::Id, Some(&walk), End::More).await?;
         counts.publish(&self.parts.metrics, Lane::Open);
         walking.place = walk;
         walking.report.counts.add(counts);
+        walking.report.pages += 1;
+        self.keep_walking(walking);
+        Ok(None)
+    }
+
+    /// An open submission that does not show: suspected to be gone, and the round goes on after it.
+    async fn not_shown(&mut self, mut walking: Walking, id: String) -> Result<Option<PassReport>, SyncError> {
+        let (now, project_id) = (self.parts.clock.now(), self.parts.project.id.clone());
+        let walk = Walk { cursor: Some((id.clone(), String::new())), ..self.place(&walking, now) };
+        let mut transaction = self.fenced(&self.held()?).await?;
+        erasure::suspect_gone(&mut transaction, &project_id, &[id], now, Lane::Open).await?;
+        progress::save_walk(&mut transaction, &project_id, Lane::Open, &walk, None).await?;
+        transaction.commit().await.map_err(StoreError::doing("noting a suspicion"))?;
+        walking.place = Some(walk);
         walking.report.pages += 1;
         self.keep_walking(walking);
         Ok(None)
@@ -98,8 +111,4 @@ impl Engine {
         progress.requests = walking.place.as_ref().map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
         Ok(PassReport { complete: true, ..walking.report })
     }
-}
-
-fn shows(answer: &Answer<Page>, submission_id: &str) -> bool {
-    answer.content.items().any(|item| item.submission_id == Some(submission_id))
 }

@@ -21,7 +21,7 @@ use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, id_reads, mirror, probe};
+use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -38,6 +38,8 @@ pub(super) struct Picture {
     /// Submissions that wait to be read by id.
     refresh: u64,
     pub(super) findings: Findings,
+    /// When the next suspected deletion is to be looked at again.
+    confirm_at: Option<Timestamp>,
 }
 
 impl Picture {
@@ -143,7 +145,9 @@ impl Engine {
             let mut connection = self.connection().await?;
             progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
             self.take(&mut connection).await?;
+            drop(connection);
             self.walking.clear();
+            self.same_project().await?;
         } else {
             // Between two walks somebody may have taken it: wait for our turn like anybody.
             self.renew().await?;
@@ -156,6 +160,7 @@ impl Engine {
         let walks = progress::walks(&mut transaction, &project_id).await?;
         let refresh = id_reads::count(&mut transaction, &project_id).await?;
         let findings = probe::findings(&mut transaction, &project_id).await?;
+        let confirm_at = erasure::next_due(&mut transaction, &project_id).await?;
         let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
         if let Some(count) = project.page_count {
@@ -163,7 +168,8 @@ impl Engine {
         }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
-        self.picture = Some(Picture { read_at: now, project, calendar, unreserved: left, refresh, findings });
+        self.picture =
+            Some(Picture { read_at: now, project, calendar, unreserved: left, refresh, findings, confirm_at });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -210,7 +216,7 @@ impl Engine {
             import,
             lanes: &self.lanes,
             refresh: picture.refresh,
-            confirm_at: None,
+            confirm_at: picture.confirm_at,
             canary_at: self.canary_at,
         }
     }
@@ -320,7 +326,7 @@ impl Engine {
         let raised = counts.get(&("red_flags_raised".to_owned(), String::new())).copied().unwrap_or(0);
         metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
         metrics.submissions("other", other);
-        Ok(())
+        self.show_erasures().await
     }
 }
 

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::domain::calendar::{DayRange, Filter};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
+use crate::domain::seen::Seen;
 use crate::store::progress::{self, BEGINNING, Walk};
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
@@ -312,6 +313,7 @@ impl Engine {
             traceparent: &walking.traceparent,
             statement_timeout: settings.database.statement_timeout,
             dry_run: self.dry_run,
+            erasure: &settings.erasure,
         };
         Ok(apply::apply(&self.parts.pool, &answer.content, &scope).await?)
     }
@@ -321,26 +323,31 @@ impl Engine {
         (self.lease.as_ref().map_or(0, |lease| lease.epoch) << 32) + self.request_no
     }
 
-    /// A walk's place after an answer; it covers its days as of its first request.
+    /// A walk's place after an answer.
     pub(super) fn after(&self, walking: &Walking, answer: &Answer<Page>) -> Walk {
         let page = &answer.content;
-        let place = walking.place.clone().unwrap_or_else(|| Walk {
-            source: self.source(),
-            days: walking.days,
-            by_id: walking.by_id,
-            first_request: self.request(),
-            started_at: answer.sent_at,
-            cursor: None,
-            pages: 0,
-            items: 0,
-            seen: Default::default(),
-        });
+        let place = self.place(walking, answer.sent_at);
         Walk {
             cursor: page.next.clone().map(|next| (next.id, next.created_at)),
             pages: place.pages + 1,
             items: place.items + page.len() as i64,
             ..place
         }
+    }
+
+    /// A walk's place, or its beginning. It covers its days as of its first request.
+    pub(super) fn place(&self, walking: &Walking, sent_at: Timestamp) -> Walk {
+        walking.place.clone().unwrap_or_else(|| Walk {
+            source: self.source(),
+            days: walking.days,
+            by_id: walking.by_id,
+            first_request: self.request(),
+            started_at: sent_at,
+            cursor: None,
+            pages: 0,
+            items: 0,
+            seen: Seen::default(),
+        })
     }
 }
 

@@ -10,11 +10,13 @@ pub const OWN_COLUMNS: &[&str] = &[
     "version",
     "version_id",
     "first_seen_at",
-    "first_request",
-    "gone_at",
     "changed_at",
     "observed_at",
     "item",
+    "first_request",
+    "gone_at",
+    "history",
+    "removed_fields",
 ];
 
 /// The vendor's columns of a table, nulls included, ordered by id and place.

@@ -1,0 +1,321 @@
+//! A list item and an item read by id are two views of one submission: each may leave out what the other shows.
+//!
+//! [`merge`] lays an answer over what is stored. A field that is absent is kept if this view has never shown it of this
+//! submission; else it was removed. What the vendor's customers can have removed (personal data) is kept until a second
+//! look by id confirms it; see [`super::erasure`].
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::canonical::at;
+use super::field::ALIASES;
+
+/// Names of fields, two levels deep, as in [`super::change::changed_fields`]: `email`, `data.name`, `kyc.attempts`.
+pub type Fields = BTreeSet<String>;
+
+/// The dashboard's words for a deleted submission; where they stand in the JSON is not documented.
+pub const MARKER: &str = "Deleted Submission";
+
+/// Fields that can be deleted at the vendor's (DELETE /submission/partial names most of them), by their first level.
+const ERASABLE: &[&str] = &[
+    "data",
+    "email",
+    "userid",
+    "applicant_id",
+    "additional_list",
+    "OCR_raw",
+    "ocr",
+    "review",
+    "duplicated_information",
+    "custom_duplicated_information",
+    "Injection_action",
+    "bank_verification",
+    "memo",
+    "image",
+];
+
+/// What a deleted submission may still show: nothing of it tells who somebody is.
+const LEFT_OF_DELETED: &[&str] = &[
+    "created_at",
+    "updated_at",
+    "kyc_result_at",
+    "pending_at",
+    "kyc.result",
+    "kyc.commentCode",
+    "aml.currentstatus",
+    "aml.risk_level_summary",
+    "data.idType",
+];
+
+/// Whether a field's absence from this answer is believed only when it is confirmed. `applicant_id` is documented for
+/// approved submissions alone: it goes with the approval.
+pub fn erasable(field: &str, answer: &Value) -> bool {
+    let approved = || at(answer, &["kyc", "result"]).is_some_and(|result| result == "approved");
+    ERASABLE.contains(&field.split('.').next().unwrap_or(field)) && (field != "applicant_id" || approved())
+}
+
+/// Whether a field stays when a submission is gone.
+pub fn left_of_deleted(field: &str) -> bool {
+    LEFT_OF_DELETED.contains(&field)
+}
+
+/// A member of an item, or of an object in it.
+type Path = (Option<String>, String);
+
+/// The name of a member. One that does not look like a name may be somebody's data, used as a key: `other`.
+pub fn name(parent: Option<&str>, key: &str) -> String {
+    let plain = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let key = if plain { documented(parent, key) } else { "other" };
+    parent.map_or_else(|| key.to_owned(), |parent| format!("{}.{key}", name(None, parent)))
+}
+
+fn documented<'k>(parent: Option<&str>, key: &'k str) -> &'k str {
+    let alias = ALIASES.iter().find(|(object, other, _)| *other == key && object.first().copied() == parent);
+    alias.map_or(key, |(_, _, documented)| documented)
+}
+
+/// A member that is not null, under its name or the other spelling of it.
+fn find<'m>(map: &'m Map<String, Value>, parent: Option<&str>, key: &str) -> Option<&'m Value> {
+    let there = |key: &str| map.get(key).filter(|value| !value.is_null());
+    there(key).or_else(|| {
+        let same = |(object, other, documented): &&(&[&str], &str, &str)| {
+            object.first().copied() == parent && (*other == key || *documented == key)
+        };
+        let (_, other, documented) = ALIASES.iter().find(same)?;
+        there(if *other == key { documented } else { other })
+    })
+}
+
+/// Calls back for every field that an object holds, two levels deep.
+fn each(item: &Map<String, Value>, mut tell: impl FnMut(Option<&str>, &str, &Value)) {
+    for (key, value) in item.iter().filter(|(key, value)| !value.is_null() && *key != "submission_id") {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                let there = members.iter().filter(|(_, value)| !value.is_null());
+                there.for_each(|(member, value)| tell(Some(key), member, value));
+            }
+            value => tell(None, key, value),
+        }
+    }
+}
+
+/// The fields that an item shows. `submission_id` is in all of them and is left out.
+pub fn fields(item: &Value) -> Fields {
+    let mut fields = Fields::new();
+    if let Value::Object(item) = item {
+        each(item, |parent, key, _| {
+            fields.insert(name(parent, key));
+        });
+    }
+    fields
+}
+
+/// The item without some fields. An object that is emptied by it goes too.
+pub fn without(item: &Value, gone: impl Fn(&str) -> bool) -> Value {
+    let Value::Object(item) = item else { return item.clone() };
+    let mut left = Map::new();
+    for (key, value) in item {
+        match value {
+            _ if key == "submission_id" => {}
+            Value::Object(members) if !members.is_empty() => {
+                let kept: Map<_, _> =
+                    members.iter().filter(|(member, _)| !gone(&name(Some(key), member))).map(own).collect();
+                if !kept.is_empty() {
+                    left.insert(key.clone(), Value::Object(kept));
+                }
+                continue;
+            }
+            _ if gone(&name(None, key)) => continue,
+            _ => {}
+        }
+        left.insert(key.clone(), value.clone());
+    }
+    Value::Object(left)
+}
+
+fn own((key, value): (&String, &Value)) -> (String, Value) {
+    (key.clone(), value.clone())
+}
+
+/// What stands against a new answer.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// The stored item.
+    pub stored: &'a Value,
+    /// What this view has shown of this submission.
+    pub shown: &'a Fields,
+    /// Fields whose removal was carried out.
+    pub removed: &'a Fields,
+    /// Whether such a field may not come back by this answer: lists lag.
+    pub sticky: bool,
+}
+
+/// An answer laid over what is stored.
+#[derive(Debug)]
+pub struct Merged {
+    /// The item that results.
+    pub item: Value,
+    /// What this view has shown now or before, and what has not been removed since.
+    pub shown: Fields,
+    /// Fields that are missing, may have been deleted, and are kept for now.
+    pub lost: Fields,
+    /// Whether the answer looks like a submission that was deleted as a whole.
+    pub blanked: bool,
+    /// Whether the screening was missing and is kept.
+    pub screening_missing: bool,
+    /// Fields that were removed and are shown again.
+    pub returned: Fields,
+    /// Fields that the answer itself shows.
+    pub answered: Fields,
+    sticky: bool,
+}
+
+impl Merged {
+    /// Whether something of the answer was not taken over, so that it must be looked at again next time.
+    pub fn held(&self) -> bool {
+        !self.lost.is_empty() || self.screening_missing || (self.sticky && !self.returned.is_empty())
+    }
+}
+
+/// Lays an answer over what is stored.
+pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
+    let marked = strip_markers(&mut item, before.stored);
+    let returned: Fields = fields(&item).intersection(before.removed).cloned().collect();
+    if before.sticky && !returned.is_empty() {
+        let id = item.get("submission_id").cloned();
+        item = without(&item, |field| returned.contains(field));
+        if let (Value::Object(item), Some(id)) = (&mut item, id) {
+            item.insert("submission_id".to_owned(), id);
+        }
+    }
+    let answered = fields(&item);
+    let mut merged = Merged {
+        shown: answered.clone(),
+        lost: Fields::new(),
+        blanked: false,
+        screening_missing: false,
+        returned,
+        sticky: before.sticky,
+        answered,
+        item,
+    };
+    let (Value::Object(stored), Value::Object(item)) = (before.stored, &mut merged.item) else { return merged };
+    let absent = absent(item, stored);
+    let removed_now = |path: &Path| {
+        let name = name(path.0.as_deref(), &path.1);
+        before.shown.contains(&name) && !before.removed.contains(&name)
+    };
+    let answer = Value::Object(item.clone());
+    let bare = merged.answered.iter().all(|field| left_of_deleted(field));
+    merged.blanked = (marked || bare)
+        && absent.iter().any(|path| removed_now(path) && erasable(&name(path.0.as_deref(), &path.1), &answer));
+    let silent = silent_screening(item);
+    for path in absent {
+        let field = name(path.0.as_deref(), &path.1);
+        if removed_now(&path) {
+            let screening = field == "aml" || field.starts_with("aml.");
+            if merged.blanked || erasable(&field, &answer) {
+                merged.lost.insert(field.clone());
+            } else if screening && (silent || field == "aml.currentstatus") {
+                // A screening that is missing while the rest is there is neither "cleared" nor an erasure.
+                merged.screening_missing = true;
+            } else {
+                continue;
+            }
+            merged.shown.insert(field);
+        }
+        keep(item, stored, path);
+    }
+    merged
+}
+
+/// Whether `aml` is missing, null or empty.
+fn silent_screening(item: &Map<String, Value>) -> bool {
+    item.get("aml").is_none_or(|aml| aml.is_null() || aml.as_object().is_some_and(Map::is_empty))
+}
+
+/// Takes the words "Deleted Submission" out of the fields that name a person, unless they were stored as they are.
+fn strip_markers(item: &mut Value, stored: &Value) -> bool {
+    let marker = |value: &Value| value.as_str().is_some_and(|text| text.trim().eq_ignore_ascii_case(MARKER));
+    let mut marked = false;
+    let mut strip = |map: &mut Map<String, Value>, key: &str, stored: Option<&Value>| {
+        if map.get(key).is_some_and(marker) && !stored.is_some_and(marker) {
+            map.remove(key);
+            marked = true;
+        }
+    };
+    let Value::Object(item) = item else { return false };
+    strip(item, "email", stored.get("email"));
+    if let Some(Value::Object(data)) = item.get_mut("data") {
+        for key in ["name", "full_name", "first_name", "last_name", "full_name_en"] {
+            strip(data, key, at(stored, &["data", key]));
+        }
+    }
+    marked
+}
+
+/// The fields of the stored item that an answer lacks. An empty object is no loss.
+fn absent(item: &Map<String, Value>, stored: &Map<String, Value>) -> Vec<Path> {
+    let mut absent = Vec::new();
+    each(stored, |parent, key, value| {
+        let missing = match parent {
+            None => find(item, None, key).is_none() && !value.as_object().is_some_and(Map::is_empty),
+            Some(parent) => match find(item, None, parent) {
+                None => true,
+                Some(Value::Object(members)) => find(members, Some(documented(None, parent)), key).is_none(),
+                // Of another type now: what it says counts.
+                Some(_) => false,
+            },
+        };
+        if missing {
+            absent.push((parent.map(str::to_owned), key.to_owned()));
+        }
+    });
+    absent
+}
+
+/// Takes a field over from another item.
+fn keep(item: &mut Map<String, Value>, from: &Map<String, Value>, (parent, key): Path) {
+    let Some(parent) = parent else {
+        if let Some(value) = from.get(&key) {
+            item.insert(key, value.clone());
+        }
+        return;
+    };
+    let Some(value) = from.get(&parent).and_then(|members| members.get(&key)) else { return };
+    let spelled = match find(item, None, &parent) {
+        Some(_) if !item.get(&parent).is_some_and(Value::is_object) => documented(None, &parent).to_owned(),
+        _ => parent,
+    };
+    let members = item.entry(spelled).or_insert(Value::Null);
+    if !members.is_object() {
+        *members = Value::Object(Map::new());
+    }
+    if let Value::Object(members) = members {
+        members.insert(key, value.clone());
+    }
+}
+
+/// The stored item with what an answer shows and no earlier view could: the state as it would have been at first sight.
+/// `None`: there is nothing of the kind.
+pub fn first_sight(stored: &Value, answer: &Value, could_show: impl Fn(&str) -> bool) -> Option<Value> {
+    let (Value::Object(stored), Value::Object(answer)) = (stored, answer) else { return None };
+    let mut sight = stored.clone();
+    let mut new: Vec<Path> = absent(stored, answer);
+    new.retain(|(parent, key)| !could_show(&name(parent.as_deref(), key)));
+    if new.is_empty() {
+        return None;
+    }
+    new.into_iter().for_each(|path| keep(&mut sight, answer, path));
+    Some(Value::Object(sight))
+}
+
+/// Whether an item takes back what an answer by id had changed: every field that it would change has the value of
+/// before. Lists may lag.
+pub fn restores(changed: &[String], differs_from_before: &[String]) -> bool {
+    !changed.is_empty() && !changed.iter().any(|field| differs_from_before.contains(field))
+}
+
+#[cfg(test)]
+mod tests;
