@@ -245,10 +245,15 @@ async fn compare<'p>(
 
     let shown_before = views::of(connection, project_id, &ids).await?;
     let project_fields = views::fields(connection, project_id).await?;
-    let replaced = if scope.page.view == View::List {
-        history::before_id_answers(connection, project_id, &ids).await?
-    } else {
-        HashMap::new()
+    // Lists may lag behind an answer by id; where there was none there is nothing to lag behind.
+    let by_id = |id: &&String| {
+        let rows = shown_before.get(*id).map_or(&[][..], Vec::as_slice);
+        scope.page.view == View::List && rows.iter().any(|row| row.view == View::Id.as_str())
+    };
+    let read_by_id: Vec<String> = ids.iter().filter(by_id).cloned().collect();
+    let replaced = match read_by_id.is_empty() {
+        true => HashMap::new(),
+        false => history::before_id_answers(connection, project_id, &read_by_id).await?,
     };
 
     let (mut versions, mut unchanged) = (Vec::new(), Vec::new());

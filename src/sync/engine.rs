@@ -79,6 +79,8 @@ pub struct Engine {
     pruning: prune::Progress,
     /// Names that no document knows.
     drift: drift::Book,
+    /// Whether it was asked, under this lease, that the key is still this project's.
+    same_project: bool,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
@@ -115,6 +117,7 @@ impl Engine {
             dry_run: false,
             pruning: prune::Progress::default(),
             drift: drift::Book::default(),
+            same_project: false,
             picture: None,
             walking: BTreeMap::new(),
             canary_at: None,
@@ -292,7 +295,9 @@ impl Engine {
                     self.count_error(error);
                 }
             }
-            self.lose_the_lease();
+            if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. }) {
+                self.lose_the_lease();
+            }
         }
         self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
         result

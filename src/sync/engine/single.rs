@@ -16,6 +16,7 @@ impl Engine {
     /// Reads one submission by id and applies what the answer shows; an answer without it changes nothing. Returns
     /// whether the vendor showed it, and the counts.
     pub async fn read_by_id(&mut self, lane: Lane, submission_id: &str) -> Result<(bool, Counts), SyncError> {
+        self.look().await?;
         let Some(answer) = self.ask_by_id(submission_id).await? else { return Ok((false, Counts::default())) };
         let walking = Walking::new(lane, None, true);
         let (counts, _) = self.apply(&walking, None, false, &answer, View::Id, None, End::More).await?;
@@ -25,7 +26,6 @@ impl Engine {
 
     /// Reads one submission now. Returns whether the vendor showed it, and what became of it.
     pub async fn refresh(&mut self, submission_id: &str) -> Result<(bool, Counts), SyncError> {
-        self.look().await?;
         let read = self.read_by_id(Lane::Refresh, submission_id).await?;
         let mut transaction = self.fenced(&self.held()?).await?;
         if !read.0 {

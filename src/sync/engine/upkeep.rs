@@ -147,10 +147,14 @@ impl Engine {
             self.take(&mut connection).await?;
             drop(connection);
             self.walking.clear();
-            self.same_project().await?;
+            self.same_project = false;
         } else {
             // Between two walks somebody may have taken it: wait for our turn like anybody.
             self.renew().await?;
+        }
+        if !self.same_project {
+            self.same_project().await?;
+            self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
         let wanted = self.parts.settings.poll.since.unwrap_or(BEGINNING);
