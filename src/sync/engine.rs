@@ -4,6 +4,7 @@
 
 mod prune;
 mod single;
+mod tell;
 mod upkeep;
 mod walk;
 
@@ -68,6 +69,7 @@ pub struct Engine {
     /// Whether to take back every write: see [`Engine::only_try`].
     dry_run: bool,
     pruning: prune::Progress,
+    telling: tell::Telling,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
@@ -99,6 +101,7 @@ impl Engine {
             count,
             dry_run: false,
             pruning: prune::Progress::default(),
+            telling: tell::Telling::default(),
             picture: None,
             walking: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -207,6 +210,7 @@ impl Engine {
 
     /// Tells the metrics how a request ended, and forgets what an error has made doubtful.
     async fn note(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
+        self.tell(lane, result).await;
         if matches!(result, Ok(None)) {
             return;
         }
