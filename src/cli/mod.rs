@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod demo;
+mod explain;
 mod get;
 mod migrate;
 mod once;
@@ -10,6 +11,8 @@ mod postgres;
 mod refresh;
 mod run;
 mod simulate;
+mod status;
+mod words;
 
 use std::path::PathBuf;
 
@@ -54,6 +57,10 @@ enum Command {
     Migrate,
     /// Validate settings, database, migrations and one request per project, and print the effective settings
     Check,
+    /// Show how fresh and how complete the mirror is, the budget, and what fails
+    Status(status::Status),
+    /// Show how a submission was seen: every version and event, and when it is looked at next
+    Explain(explain::Explain),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Show the main job: a private PostgreSQL, the simulator and the daemon, with a live view
@@ -90,6 +97,8 @@ impl Cli {
                 Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
                 Command::Check => check::execute(settings).await,
+                Command::Status(status) => status.execute(settings).await,
+                Command::Explain(explain) => explain.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,

@@ -184,11 +184,7 @@ pub async fn quarantine(
 }
 
 /// Reads whether it waits to be read by id.
-pub async fn waiting(
-    connection: &mut PgConnection,
-    project_id: &str,
-    id: &str,
-) -> Result<Option<Waiting>, StoreError> {
+pub async fn waiting(connection: &mut PgConnection, project_id: &str, id: &str) -> Result<Option<Waiting>, StoreError> {
     sqlx::query_as!(
         Waiting,
         "select reason, requested_at from argos.id_reads where project_id = $1 and submission_id = $2",
