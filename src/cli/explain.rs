@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use self::next::Look;
 use super::get::one_project;
 use super::status::readable;
+use super::words;
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
@@ -82,9 +83,9 @@ impl Explain {
         if self.json {
             let line = serde_json::to_string(&story)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-            println!("{line}");
+            words::print(&format!("{line}\n"))?;
         } else {
-            print!("{}", text::of(&story));
+            words::print(&text::of(&story))?;
         }
         if story.submission.is_some() {
             return Ok(());

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use self::picture::Picture;
+use super::words;
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -62,12 +63,10 @@ impl Status {
             if self.json {
                 let line = serde_json::to_string(&picture)
                     .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-                println!("{line}");
+                words::print(&format!("{line}\n"))?;
             } else {
-                if i > 0 {
-                    println!();
-                }
-                print!("{}", text::of(&picture));
+                let blank = if i > 0 { "\n" } else { "" };
+                words::print(&format!("{blank}{}", text::of(&picture)))?;
             }
         }
         Ok(())

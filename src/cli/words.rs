@@ -1,8 +1,37 @@
-//! Times and numbers, for people.
+//! Times, numbers and lines, for people.
+
+use std::io::{ErrorKind, Write};
 
 use chrono::TimeDelta;
 
+use crate::app::AppError;
+use crate::chain::chain;
+use crate::exit::Exit;
+
 use crate::clock::Timestamp;
+
+/// Prints a text as it is. A reader that wants no more of it (`| head`) is not an error.
+pub(super) fn print(text: &str) -> Result<(), AppError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let message = format!("the output cannot be written: {}", chain(&error));
+            Err(AppError::Other { message, exit: Exit::Failure })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A line of a label and a text, the latter cut into lines that are not too wide.
+pub(super) fn row(text: &mut String, label: &str, value: &str) {
+    for (i, line) in lines(value, COLUMNS).iter().enumerate() {
+        let label = if i == 0 { label } else { "" };
+        text.push_str(&format!("  {label:<14}{line}\n"));
+    }
+}
+
+/// How wide text is that is cut into lines: with what stands before it, less than 100.
+pub(super) const COLUMNS: usize = 80;
 
 /// A time, to the second, and how long ago.
 pub(super) fn at_and_ago(at: Timestamp, now: Timestamp) -> String {

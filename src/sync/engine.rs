@@ -1,6 +1,6 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
 //! `single` one submission, `upkeep` keeps the lease and the permits, `prune` removes
-//! what was kept long enough.
+//! what was kept long enough, `tell` leaves word of errors.
 
 mod prune;
 mod single;

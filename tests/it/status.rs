@@ -1,5 +1,7 @@
 //! `argos-sync status` and `argos-sync explain`, as processes beside a world.
 
+use std::process::Stdio;
+
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::simulator::{Faults, Options};
@@ -54,6 +56,13 @@ async fn status_of_a_database_without_our_schema_and_of_an_empty_one() {
     assert_has(&text, &["project default", "not begun"]);
     assert_eq!((&json["project"], json.get("writer")), (&json!("default"), None), "{json}");
     assert_eq!(json["outbox"], json!({"last_position": 0, "first_position": null, "generation": 1}));
+
+    // As with `| head`: a reader that wants no more.
+    let mut command = program::command(&["status", "--json"], "http://127.0.0.1:9", &empty.url, &[]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
 
     let other = ask(&empty.url, &["status", "--project", "other"]).await;
     assert_eq!(other.code, Some(2), "{other:?}");
@@ -131,7 +140,7 @@ async fn p11_status_before_during_and_after_the_import() {
     assert_has(
         &text,
         &[
-            "to read by id 1: 1 refresh, the first since 3 h",
+            "reads waiting 1: 1 refresh, the first since 3 h",
             "quarantine    1: 1 too_deep",
             "that did not show all that is stored",
         ],

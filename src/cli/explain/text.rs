@@ -5,11 +5,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Story;
-use crate::cli::words::{at_and_ago, lines, moment};
+use crate::cli::words::{COLUMNS, at_and_ago, lines, moment, row};
 use crate::store::explain::{Event, Version};
-
-/// How wide lists are that are cut into lines.
-const COLUMNS: usize = 76;
 
 pub(super) fn of(story: &Story) -> String {
     let mut text = String::new();
@@ -75,10 +72,6 @@ pub(super) fn of(story: &Story) -> String {
 /// What was typed may hold what a terminal obeys.
 fn shown(id: &str) -> String {
     if id.chars().any(char::is_control) { format!("{id:?}") } else { id.to_owned() }
-}
-
-fn row(text: &mut String, label: &str, value: &str) {
-    let _ = writeln!(text, "  {label:<14}{value}");
 }
 
 fn write_version(text: &mut String, version: &Version) {

@@ -5,12 +5,9 @@ use std::fmt::Write;
 
 use super::lanes::Lane;
 use super::picture::{ImportState, Known, Picture};
-use crate::cli::words::{ago, at_and_ago, count, grouped, length, lines, moment};
+use crate::cli::words::{COLUMNS, ago, at_and_ago, count, grouped, length, lines, moment, row};
 use crate::clock::Timestamp;
 use crate::store::status::Failure;
-
-/// How wide text is that is cut into lines.
-const COLUMNS: usize = 84;
 
 /// One project.
 pub(super) fn of(picture: &Picture) -> String {
@@ -30,7 +27,7 @@ pub(super) fn of(picture: &Picture) -> String {
     row(&mut text, "budget", &budget(known));
     let waiting = &known.reads_waiting;
     let since = waiting.since.map(|at| format!(", the first since {}", length(now - at))).unwrap_or_default();
-    row(&mut text, "to read by id", &format!("{}{since}", sums(&waiting.by_reason)));
+    row(&mut text, "reads waiting", &format!("{}{since}", sums(&waiting.by_reason)));
     row(&mut text, "quarantine", &sums(&known.quarantine));
     let outbox = &picture.outbox;
     let kept = outbox.first_position.map(|first| format!(", kept from {} on", grouped(first))).unwrap_or_default();
@@ -41,10 +38,6 @@ pub(super) fn of(picture: &Picture) -> String {
         failure(&mut text, error, now);
     }
     text
-}
-
-fn row(text: &mut String, label: &str, value: &str) {
-    let _ = writeln!(text, "  {label:<14}{value}");
 }
 
 fn writer(known: &Known) -> String {
