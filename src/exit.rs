@@ -26,6 +26,8 @@ pub enum Exit {
     TaskEnded = 9,
     /// The demo's mirror differs from the simulator's truth.
     Mismatch = 10,
+    /// The mirror does not hold the submission that was asked for.
+    NotFound = 11,
     /// Aborted by a second signal, or the grace ran out.
     Aborted = 130,
 }
@@ -34,7 +36,8 @@ pub enum Exit {
 pub const TABLE: &str = "Exit codes:
   0 ok            3 config     6 lease held         9 a task ended by itself
   1 failure       4 database   7 postgres missing  10 demo: mirror differs
-  2 usage         5 api        8 port taken       130 aborted";
+  2 usage         5 api        8 port taken        11 not in the mirror
+                                                  130 aborted";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {

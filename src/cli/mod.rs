@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod demo;
 mod erasure;
+mod explain;
 mod find_cipher;
 mod get;
 mod migrate;
@@ -13,6 +14,8 @@ mod postgres;
 mod refresh;
 mod run;
 mod simulate;
+mod status;
+mod words;
 
 use std::path::PathBuf;
 
@@ -62,6 +65,10 @@ enum Command {
     Plan(plan::Plan),
     /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
     Erasure(erasure::Erasure),
+    /// Show how fresh and how complete the mirror is, the budget, and what fails
+    Status(status::Status),
+    /// Show how a submission was seen: every version and event, and when it is looked at next
+    Explain(explain::Explain),
     /// Print submissions as the vendor shows them, without touching the database
     Get(get::Get),
     /// Try every encryption setting on one encrypted answer, and print those that open it
@@ -102,6 +109,8 @@ impl Cli {
                 Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
+                Command::Status(status) => status.execute(settings).await,
+                Command::Explain(explain) => explain.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::FindCipher(find) => find.execute(settings).await,
                 Command::Demo(demo) => demo.execute().await,

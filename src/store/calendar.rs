@@ -89,6 +89,20 @@ pub async fn cover(connection: &mut PgConnection, project_id: &str, walk: &Walk)
                 walk.started_at,
                 EARLIEST
             )
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::doing("noting covered days"))?;
+            if first > EARLIEST {
+                return Ok(());
+            }
+            // The days before those rows are covered as well.
+            sqlx::query!(
+                "update argos.projects set early_walked_at = $2, early_walked_to = $3
+                  where project_id = $1 and (early_walked_at is null or early_walked_at <= $2)",
+                project_id,
+                walk.started_at,
+                last
+            )
             .execute(connection)
             .await
         }

@@ -209,8 +209,8 @@ pub async fn completed(
     project_id: &str,
 ) -> Result<Vec<(String, Timestamp)>, StoreError> {
     let rows = sqlx::query!(
-        r#"select lane, completed_at as "completed_at!" from argos.walks
-            where project_id = $1 and completed_at is not null"#,
+        r#"select lane, last_completed_at as "completed_at!" from argos.walks
+            where project_id = $1 and last_completed_at is not null"#,
         project_id
     )
     .fetch_all(connection)
@@ -229,12 +229,13 @@ pub async fn save_walk(
 ) -> Result<(), StoreError> {
     let done = sqlx::query!(
         "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items,
-                                  completed_at, source, by_id, first_request, seen)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                                  completed_at, last_completed_at, source, by_id, first_request, seen)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14)
              on conflict (project_id, lane) do update
             set from_day = excluded.from_day, to_day = excluded.to_day, started_at = excluded.started_at,
                 cursor_id = excluded.cursor_id, cursor_date = excluded.cursor_date,
                 pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at,
+                last_completed_at = coalesce(excluded.completed_at, walks.last_completed_at),
                 source = excluded.source, by_id = excluded.by_id, first_request = excluded.first_request,
                 seen = excluded.seen",
         project_id,
@@ -259,16 +260,29 @@ pub async fn save_walk(
     touched("saving a walk's place", done.rows_affected(), 1)
 }
 
-/// Forgets a walk in progress, so that the next one starts over.
+/// Forgets a walk in progress, so that the next one starts over. When the lane last came to an end stays known.
 pub async fn drop_walk(connection: &mut PgConnection, project_id: &str, lane: Lane) -> Result<(), StoreError> {
-    sqlx::query!(
-        "delete from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
+    let doing = "forgetting a walk";
+    let kept = sqlx::query!(
+        "update argos.walks
+            set completed_at = last_completed_at, pages = 0, items = 0, cursor_id = null, cursor_date = null, seen = ''
+          where project_id = $1 and lane = $2 and completed_at is null and last_completed_at is not null",
         project_id,
         lane.as_str()
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await
-    .map_err(StoreError::doing("forgetting a walk"))?;
+    .map_err(StoreError::doing(doing))?;
+    if kept.rows_affected() == 0 {
+        sqlx::query!(
+            "delete from argos.walks where project_id = $1 and lane = $2 and completed_at is null",
+            project_id,
+            lane.as_str()
+        )
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    }
     Ok(())
 }
 

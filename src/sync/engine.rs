@@ -1,6 +1,7 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
 //! `single` one submission, `probe` finds out what the vendor does, `upkeep` keeps the lease and the permits, `prune`
-//! removes what was kept long enough, `guard` asks whose data it is, `confirm` looks again at what seems to be deleted.
+//! removes what was kept long enough, `guard` asks whose data it is, `confirm` looks again at what seems to be deleted,
+//! `tell` leaves word of errors.
 
 mod canary;
 mod confirm;
@@ -9,6 +10,7 @@ mod guard;
 mod probe;
 mod prune;
 mod single;
+mod tell;
 mod upkeep;
 mod walk;
 
@@ -81,6 +83,7 @@ pub struct Engine {
     drift: drift::Book,
     /// Whether it was asked, under this lease, that the key is still this project's.
     same_project: bool,
+    telling: tell::Telling,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
@@ -118,6 +121,7 @@ impl Engine {
             pruning: prune::Progress::default(),
             drift: drift::Book::default(),
             same_project: false,
+            telling: tell::Telling::default(),
             picture: None,
             walking: BTreeMap::new(),
             canary_at: None,
@@ -237,6 +241,7 @@ impl Engine {
 
     /// Tells the metrics how a request ended, and forgets what an error has made doubtful.
     async fn note(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
+        self.tell(lane, result).await;
         if matches!(result, Ok(None)) {
             return;
         }

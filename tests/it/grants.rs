@@ -7,7 +7,7 @@ use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::heartbeat::Heartbeat;
-use argos_sync::simulator::{Options, Simulator};
+use argos_sync::simulator::{Faults, Options, Simulator};
 use argos_sync::store::database::options;
 use argos_sync::store::erasure;
 use argos_sync::store::id_reads::{self, Reason};
@@ -53,6 +53,13 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     vendor_life(&world.simulator);
     let again = engine.once().await.unwrap();
     assert!(again.counts.changed > 0 && again.counts.quarantined > 0, "{again:?}");
+    // An error is noted, and that it is over.
+    world.simulator.set_faults(Faults::parse("forbidden-key").unwrap());
+    engine.hot().await.unwrap_err();
+    assert_eq!(world.database.number("select count(*) from argos.errors where ended_at is null").await, 1);
+    world.simulator.set_faults(Faults::default());
+    engine.hot().await.unwrap();
+    assert_eq!(world.database.number("select count(*) from argos.errors where ended_at is null").await, 0);
     // Without a retention, pruning asks for no right that is not there.
     world.database.execute("update argos.quarantine set expires_at = '-infinity'").await;
     let pruned = engine.prune().await.unwrap();

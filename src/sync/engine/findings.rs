@@ -31,7 +31,7 @@ impl Engine {
     }
 
     /// What a probe found, for the log: changes and disagreements with advice.
-    pub(super) fn tell(&self, findings: &Findings, changed: &[Fact], requests: u64) {
+    pub(super) fn tell_findings(&self, findings: &Findings, changed: &[Fact], requests: u64) {
         let project = &self.parts.project.id;
         tracing::info!(
             project,

@@ -20,6 +20,7 @@ use crate::domain::probe::Findings;
 use crate::domain::probe::judge::{DayCount, Observations, Reply, Seen, choose_day, judge};
 use crate::domain::time;
 use crate::store::error::StoreError;
+use crate::store::id_reads::{self, Reason};
 use crate::store::lease::Lease;
 use crate::store::probe;
 use crate::sync::error::SyncError;
@@ -91,8 +92,11 @@ impl Engine {
         let mut findings = probe::findings(&mut transaction, &project_id).await?;
         let changed = findings.learn(found, at, &source);
         probe::save(&mut transaction, &project_id, &findings, look.requests).await?;
+        // No walk with dates need show these: they are asked for by id as often as the vendor is probed.
+        let undated = id_reads::undated(&mut transaction, &project_id, at).await?;
+        id_reads::push(&mut transaction, &project_id, &undated, Reason::NoDate, at).await?;
         transaction.commit().await.map_err(StoreError::doing("committing the findings"))?;
-        self.tell(&findings, &changed, look.requests);
+        self.tell_findings(&findings, &changed, look.requests);
         self.show_findings(&findings);
         Ok(findings)
     }

@@ -1,0 +1,105 @@
+//! The story, for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::Story;
+use crate::cli::words::{COLUMNS, at_and_ago, lines, moment, row};
+use crate::store::explain::{Event, Version};
+
+pub(super) fn of(story: &Story) -> String {
+    let mut text = String::new();
+    let now = story.at;
+    let _ = writeln!(text, "submission {} of project {}", shown(&story.submission_id), story.project);
+    if let Some(submission) = &story.submission {
+        let aml = submission.aml_status.as_deref().unwrap_or("none");
+        let result = submission.kyc_result.as_deref().unwrap_or("none");
+        row(&mut text, "state", &format!("version {}; kyc {result}; aml {aml}", submission.version));
+        row(&mut text, "first seen", &at_and_ago(submission.first_seen_at, now));
+        row(&mut text, "last change", &at_and_ago(submission.changed_at, now));
+        if let Some(at) = submission.gone_at {
+            row(&mut text, "gone", &format!("the vendor no longer has it: {}", at_and_ago(at, now)));
+        }
+        // Marks of other tables (erasures, receipts): a line here.
+        let undated = if submission.dated { "" } else { " (its created_at cannot be read)" };
+        row(&mut text, "created on", &format!("{}{undated}", submission.created_day));
+    }
+    if let Some(day) = &story.day {
+        let read = day.covered_at.map_or("never completely".to_owned(), |at| at_and_ago(at, now));
+        row(&mut text, "day read", &read);
+        if let Some(at) = day.open_checked_at {
+            row(&mut text, "open asked", &at_and_ago(at, now));
+        }
+    }
+    if !story.views.is_empty() {
+        let views: Vec<String> =
+            story.views.iter().map(|view| format!("{} at version {}", view.view, view.version)).collect();
+        row(&mut text, "views", &views.join(", "));
+    }
+    for item in &story.quarantine {
+        let when = at_and_ago(item.first_seen_at, now);
+        row(
+            &mut text,
+            "quarantine",
+            &format!("{}: {} ({}, {}, {when})", item.reason, item.detail, item.view, item.lane),
+        );
+    }
+    if let Some(waiting) = &story.waiting {
+        row(&mut text, "waits", &format!("{}, since {}", waiting.reason, at_and_ago(waiting.requested_at, now)));
+    }
+    for look in &story.next {
+        row(&mut text, "looked at by", &format!("{}: {}", look.lane, look.why));
+    }
+    if story.submission.as_ref().is_some_and(|submission| submission.gone_at.is_some()) {
+        row(&mut text, "looked at by", "nobody, unless a list shows it again");
+    }
+    if !story.versions.is_empty() {
+        text.push_str("\nversions\n");
+    }
+    for version in &story.versions {
+        write_version(&mut text, version);
+    }
+    if !story.events.is_empty() {
+        text.push_str("\nevents, by position\n");
+    }
+    for event in &story.events {
+        write_event(&mut text, event);
+    }
+    text
+}
+
+/// What was typed may hold what a terminal obeys.
+fn shown(id: &str) -> String {
+    if id.chars().any(char::is_control) { format!("{id:?}") } else { id.to_owned() }
+}
+
+fn write_version(text: &mut String, version: &Version) {
+    let Version { version: number, observed_at, view, lane, cause, changed, lease_epoch, request_no } = version;
+    let at = moment(*observed_at);
+    let _ = writeln!(text, "  {number:>3}  {at}  {cause}, {view} by {lane}, epoch {lease_epoch} request {request_no}");
+    if !changed.is_empty() {
+        for line in lines(&changed.join(", "), COLUMNS) {
+            let _ = writeln!(text, "       {line}");
+        }
+    }
+}
+
+fn write_event(text: &mut String, event: &Event) {
+    let version = event.version.map(|version| format!("version {version}")).unwrap_or_default();
+    let (from, to) = (side(event.from.as_ref()), side(event.to.as_ref()));
+    let change = match (from, to) {
+        (Some(from), Some(to)) => format!("  {from} -> {to}"),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "  {:>9}  {:<26}{version}{change}", event.position, event.kind);
+}
+
+/// A state; what is made of several codes is in the JSON.
+fn side(value: Option<&Value>) -> Option<&str> {
+    match value? {
+        Value::Null => Some("none"),
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,89 @@
+//! How fresh each lane's days are. Pure.
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::picture::reads;
+use crate::clock::Timestamp;
+use crate::config::Poll;
+use crate::domain::lane;
+use crate::store::status::{Facts, Walk};
+use crate::sync::plan;
+
+/// A lane.
+#[derive(Serialize)]
+pub(super) struct Lane {
+    pub(super) lane: String,
+    /// Its days; `None`: the lane has no days of its own.
+    pub(super) days: Option<u64>,
+    /// Those of them that were never read.
+    pub(super) never_read: u64,
+    /// When that of its days was read which was read longest ago.
+    pub(super) oldest_read_at: Option<Timestamp>,
+    /// When a walk of the lane last came to its end.
+    pub(super) last_completed_at: Option<Timestamp>,
+    /// The walk in progress.
+    pub(super) walk: Option<Running>,
+    /// What the plan promises: a change is seen within this time.
+    pub(super) seen_within_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Running {
+    pub(super) started_at: Timestamp,
+    pub(super) pages: i64,
+    pub(super) items: i64,
+    /// `None`: without dates.
+    pub(super) first_day: Option<NaiveDate>,
+    pub(super) last_day: Option<NaiveDate>,
+    pub(super) by_id: bool,
+}
+
+/// Hot, open and sweep, and the others that have walked or failed.
+pub(super) fn all(facts: &Facts, first: Option<NaiveDate>, poll: &Poll, now: Timestamp) -> Vec<Lane> {
+    let today = now.date_naive();
+    let calendar = &facts.calendar;
+    let (hot_first, hot_last) = plan::hot_days(now, poll.lookback);
+    let lane = |lane: lane::Lane| {
+        let read_at: Option<Vec<Option<Timestamp>>> = match lane {
+            lane::Lane::Hot => Some(reads(calendar, hot_first, hot_last).map(|read| read.covered_at).collect()),
+            lane::Lane::Open => {
+                let open = calendar.days.iter().filter(|day| day.open > 0);
+                Some(open.map(|day| calendar.covered_at(day.day).max(day.open_checked_at)).collect())
+            }
+            lane::Lane::Sweep => Some(
+                first
+                    .map_or_else(Vec::new, |first| reads(calendar, first, today).map(|read| read.covered_at).collect()),
+            ),
+            _ => None,
+        };
+        let name = lane.as_str();
+        let walk = facts.walks.iter().find(|walk| walk.lane == name);
+        if read_at.is_none() && walk.is_none() && facts.errors.iter().all(|error| error.lane != name) {
+            return None;
+        }
+        let read = read_at.as_deref().unwrap_or_default();
+        Some(Lane {
+            lane: name.to_owned(),
+            days: read_at.as_ref().map(|days| days.len() as u64),
+            never_read: read.iter().filter(|at| at.is_none()).count() as u64,
+            oldest_read_at: read.iter().flatten().min().copied(),
+            last_completed_at: walk.and_then(|walk| walk.last_completed_at),
+            walk: walk.filter(|walk| walk.running).map(running),
+            seen_within_seconds: seen_within(lane),
+        })
+    };
+    lane::Lane::ALL.into_iter().filter_map(lane).collect()
+}
+
+/// What a lane promises. The plan's forecast is to be asked here; until then nothing is promised and the column is not
+/// shown.
+fn seen_within(_lane: lane::Lane) -> Option<u64> {
+    None
+}
+
+fn running(walk: &Walk) -> Running {
+    let (first_day, last_day) = walk.days.unzip();
+    let (started_at, pages, items, by_id) = (walk.started_at, walk.pages, walk.items, walk.by_id);
+    Running { started_at, pages, items, first_day, last_day, by_id }
+}

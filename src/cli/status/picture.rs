@@ -1,0 +1,231 @@
+//! What is printed of a project, made of what the database tells. Pure.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+use serde::Serialize;
+
+use super::lanes::{self, Lane};
+use crate::clock::Timestamp;
+use crate::config::{Poll, Project};
+use crate::domain::calendar::Calendar;
+use crate::store::progress::BEGINNING;
+use crate::store::status::{Facts, Failure, Outbox};
+
+/// A project, as of a moment. Numbers, names of states, times; no personal data.
+#[derive(Serialize)]
+pub(super) struct Picture {
+    pub(super) project: String,
+    pub(super) name: Option<String>,
+    pub(super) at: Timestamp,
+    /// Events of all projects share their positions.
+    pub(super) outbox: Outbox,
+    /// `None`: it is configured, and no process has begun with it.
+    #[serde(flatten)]
+    pub(super) known: Option<Known>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Known {
+    pub(super) writer: Writer,
+    pub(super) import: Import,
+    pub(super) submissions: Submissions,
+    pub(super) days: DaysRead,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) budget: Budget,
+    pub(super) reads_waiting: Waiting,
+    pub(super) quarantine: BTreeMap<String, i64>,
+    pub(super) errors: Vec<Failure>,
+    // What other tables tell (probes, erasures, drift) comes here, and a line of it into `text`.
+}
+
+#[derive(Serialize)]
+pub(super) struct Writer {
+    /// Whether somebody holds the lease.
+    pub(super) held: bool,
+    /// Who holds it, or held it last.
+    pub(super) holder: Option<String>,
+    pub(super) epoch: i64,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Import {
+    pub(super) state: ImportState,
+    pub(super) number: i32,
+    pub(super) completed_at: Option<Timestamp>,
+    /// Of the walk in progress.
+    pub(super) began_at: Option<Timestamp>,
+    pub(super) pages: i64,
+    pub(super) items: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ImportState {
+    Due,
+    Running,
+    Completed,
+}
+
+#[derive(Serialize)]
+pub(super) struct Submissions {
+    pub(super) total: i64,
+    /// By kyc.result; `none`: without one.
+    pub(super) by_result: BTreeMap<String, i64>,
+    /// Incomplete or pending.
+    pub(super) open: u64,
+    pub(super) open_days: u64,
+    pub(super) oldest_open_day: Option<NaiveDate>,
+    pub(super) red_flags_open: i64,
+}
+
+/// The days from the first that is wanted, or holds something, to today.
+#[derive(Serialize)]
+pub(super) struct DaysRead {
+    pub(super) first: Option<NaiveDate>,
+    pub(super) known: u64,
+    /// Those that were completely read at least once.
+    pub(super) covered: u64,
+    /// The day whose last complete read is longest ago; a day that was never read comes before all others.
+    pub(super) oldest_unverified: Option<Read>,
+    /// Days on which a complete walk did not show all that is stored.
+    pub(super) to_verify: u64,
+    pub(super) to_verify_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Read {
+    pub(super) day: NaiveDate,
+    /// `None`: never.
+    pub(super) covered_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Budget {
+    /// Requests reserved of today (UTC), by all processes.
+    pub(super) reserved: i64,
+    /// `None`: the project is not configured here.
+    pub(super) per_day: Option<u64>,
+    pub(super) left: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Waiting {
+    pub(super) total: i64,
+    pub(super) by_reason: BTreeMap<String, i64>,
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Picture {
+    pub(super) fn new(
+        id: &str,
+        facts: Option<Facts>,
+        configured: Option<&Project>,
+        poll: &Poll,
+        outbox: Outbox,
+        now: Timestamp,
+    ) -> Self {
+        let configured_name = configured.map(|project| project.name.clone());
+        let name = facts.as_ref().map(|facts| facts.name.clone()).or(configured_name).filter(|name| name != id);
+        let known = facts.map(|facts| Known::new(facts, configured, poll, now));
+        Self { project: id.to_owned(), name, at: now, outbox, known }
+    }
+}
+
+impl Known {
+    fn new(facts: Facts, configured: Option<&Project>, poll: &Poll, now: Timestamp) -> Self {
+        let reserved = u64::try_from(facts.reserved).unwrap_or(0);
+        let per_day = configured.map(|project| project.api.requests_per_day);
+        let first = first_day(&facts, now);
+        Self {
+            import: import(&facts),
+            submissions: submissions(&facts),
+            days: days_read(&facts, first, now),
+            lanes: lanes::all(&facts, first, poll, now),
+            budget: Budget {
+                reserved: facts.reserved,
+                per_day,
+                left: per_day.map(|per_day| per_day.saturating_sub(reserved)),
+            },
+            reads_waiting: Waiting {
+                total: facts.reads.values().sum(),
+                by_reason: facts.reads,
+                since: facts.reads_since,
+            },
+            quarantine: facts.quarantine,
+            writer: Writer {
+                held: facts.writer.held,
+                holder: facts.writer.holder,
+                epoch: facts.writer.epoch,
+                expires_at: facts.writer.expires_at,
+            },
+            errors: facts.errors,
+        }
+    }
+}
+
+/// The first day that counts: the import's, or where everything is wanted, the first one that holds something.
+fn first_day(facts: &Facts, now: Timestamp) -> Option<NaiveDate> {
+    let wanted = facts.import.from.filter(|from| *from > BEGINNING);
+    wanted.or(facts.calendar.first_day()).map(|day| day.min(now.date_naive()))
+}
+
+fn import(facts: &Facts) -> Import {
+    let does_it = |lane: &str| ["once", "backfill"].contains(&lane);
+    let walk = facts.walks.iter().find(|walk| walk.running && does_it(&walk.lane));
+    let walk = walk.filter(|_| facts.import.completed_at.is_none());
+    let state = match (facts.import.completed_at, walk) {
+        (Some(_), _) => ImportState::Completed,
+        (None, Some(_)) => ImportState::Running,
+        (None, None) => ImportState::Due,
+    };
+    Import {
+        state,
+        number: facts.import.number,
+        completed_at: facts.import.completed_at,
+        began_at: walk.map(|walk| walk.started_at),
+        pages: walk.map_or(0, |walk| walk.pages),
+        items: walk.map_or(0, |walk| walk.items),
+    }
+}
+
+fn submissions(facts: &Facts) -> Submissions {
+    let open = || facts.calendar.days.iter().filter(|day| day.open > 0);
+    let count = |name: &str, label: &str| facts.counts.get(&(name.to_owned(), label.to_owned())).copied().unwrap_or(0);
+    let by_result: BTreeMap<String, i64> = facts
+        .counts
+        .iter()
+        .filter(|((name, _), value)| name == "submissions" && **value != 0)
+        .map(|((_, label), value)| (label.clone(), *value))
+        .collect();
+    Submissions {
+        total: by_result.values().sum(),
+        by_result,
+        open: open().map(|day| day.open).sum(),
+        open_days: open().count() as u64,
+        oldest_open_day: open().map(|day| day.day).next(),
+        red_flags_open: count("red_flags_open", ""),
+    }
+}
+
+fn days_read(facts: &Facts, first: Option<NaiveDate>, now: Timestamp) -> DaysRead {
+    let read: Vec<Read> =
+        first.map_or_else(Vec::new, |first| reads(&facts.calendar, first, now.date_naive()).collect());
+    DaysRead {
+        first,
+        known: read.len() as u64,
+        covered: read.iter().filter(|read| read.covered_at.is_some()).count() as u64,
+        oldest_unverified: read.into_iter().min_by_key(|read| read.covered_at),
+        to_verify: facts.calendar.days.iter().filter(|day| day.verify).count() as u64,
+        to_verify_since: facts.to_verify_since,
+    }
+}
+
+/// When each day of a range was last read completely.
+pub(super) fn reads(calendar: &Calendar, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = Read> {
+    let days = u64::try_from((last - first).num_days() + 1).unwrap_or(0);
+    (0..days)
+        .filter_map(move |n| first.checked_add_days(Days::new(n)))
+        .map(|day| Read { day, covered_at: calendar.covered_at(day) })
+}

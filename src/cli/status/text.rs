@@ -1,0 +1,159 @@
+//! The picture, for people: within 100 columns.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::lanes::Lane;
+use super::picture::{ImportState, Known, Picture};
+use crate::cli::words::{COLUMNS, ago, at_and_ago, count, grouped, length, lines, moment, row};
+use crate::clock::Timestamp;
+use crate::store::status::Failure;
+
+/// One project.
+pub(super) fn of(picture: &Picture) -> String {
+    let mut text = String::new();
+    let name = picture.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let _ = writeln!(text, "project {}{name}, {}", picture.project, moment(picture.at));
+    let Some(known) = &picture.known else {
+        row(&mut text, "state", "not begun: the database does not know it; run, once or backfill begin with it");
+        return text;
+    };
+    let now = picture.at;
+    row(&mut text, "writer", &writer(known));
+    row(&mut text, "import", &import(known, now));
+    submissions(&mut text, known);
+    days(&mut text, known, now);
+    // What other tables tell (probes, erasures, drift): a line here.
+    row(&mut text, "budget", &budget(known));
+    let waiting = &known.reads_waiting;
+    let since = waiting.since.map(|at| format!(", the first since {}", length(now - at))).unwrap_or_default();
+    row(&mut text, "reads waiting", &format!("{}{since}", sums(&waiting.by_reason)));
+    row(&mut text, "quarantine", &sums(&known.quarantine));
+    let outbox = &picture.outbox;
+    let kept = outbox.first_position.map(|first| format!(", kept from {} on", grouped(first))).unwrap_or_default();
+    row(&mut text, "outbox", &format!("last position {}{kept}", grouped(outbox.last_position)));
+    text.push('\n');
+    lanes(&mut text, &known.lanes, now);
+    for error in &known.errors {
+        failure(&mut text, error, now);
+    }
+    text
+}
+
+fn writer(known: &Known) -> String {
+    let writer = &known.writer;
+    match (&writer.holder, writer.expires_at) {
+        (Some(holder), Some(at)) if writer.held => {
+            format!("{holder}, epoch {}, lease until {}", writer.epoch, at.format("%H:%M:%S"))
+        }
+        (Some(holder), None) if writer.held => format!("{holder}, epoch {}", writer.epoch),
+        (Some(holder), _) => format!("none; the lease of {holder} has run out"),
+        _ => "none: no process is at work".to_owned(),
+    }
+}
+
+fn import(known: &Known, now: Timestamp) -> String {
+    let import = &known.import;
+    match (import.state, import.completed_at, import.began_at) {
+        (ImportState::Completed, Some(at), _) => format!("completed {}", at_and_ago(at, now)),
+        (ImportState::Running, _, Some(at)) => format!(
+            "in progress: {}, {}, for {}",
+            count(import.pages, "page"),
+            count(import.items, "submission"),
+            length(now - at)
+        ),
+        _ => "due: not everything was read yet".to_owned(),
+    }
+}
+
+fn submissions(text: &mut String, known: &Known) {
+    let submissions = &known.submissions;
+    let by_result = if submissions.total > 0 { format!(": {}", list(&submissions.by_result)) } else { String::new() };
+    row(text, "submissions", &format!("{}{by_result}", grouped(submissions.total)));
+    let oldest = submissions
+        .oldest_open_day
+        .map(|day| format!(" on {}, the oldest {day}", count(i128::from(submissions.open_days), "day")));
+    row(text, "open", &format!("{}{}", grouped(i128::from(submissions.open)), oldest.unwrap_or_default()));
+    row(text, "red flags", &format!("{} open", grouped(submissions.red_flags_open)));
+}
+
+fn days(text: &mut String, known: &Known, now: Timestamp) {
+    let days = &known.days;
+    let Some(first) = days.first else { return row(text, "days read", "none is known yet") };
+    let known_days = count(i128::from(days.known), "day");
+    row(text, "days read", &format!("{} of {known_days} since {first}", grouped(i128::from(days.covered))));
+    if let Some(oldest) = days.oldest_unverified {
+        let read = oldest.covered_at.map_or("never read completely".to_owned(), |at| format!("read {}", ago(at, now)));
+        row(text, "oldest read", &format!("{}, {read}", oldest.day));
+    }
+    if days.to_verify > 0 {
+        let since = days.to_verify_since.map(|at| format!(", the first since {}", length(now - at)));
+        let verify = count(i128::from(days.to_verify), "day");
+        row(text, "to verify", &format!("{verify} that did not show all that is stored{}", since.unwrap_or_default()));
+    }
+}
+
+fn budget(known: &Known) -> String {
+    let budget = &known.budget;
+    match (budget.per_day, budget.left) {
+        (Some(per_day), Some(left)) => format!(
+            "{} of {} requests reserved today (UTC), {} left",
+            grouped(budget.reserved),
+            grouped(i128::from(per_day)),
+            grouped(i128::from(left))
+        ),
+        _ => format!("{} requests reserved today (UTC); not configured here", grouped(budget.reserved)),
+    }
+}
+
+fn sums(by_reason: &BTreeMap<String, i64>) -> String {
+    match by_reason.values().sum::<i64>() {
+        0 => "0".to_owned(),
+        sum => format!("{}: {}", grouped(sum), list(by_reason)),
+    }
+}
+
+fn list(counts: &BTreeMap<String, i64>) -> String {
+    counts.iter().map(|(name, value)| format!("{} {name}", grouped(*value))).collect::<Vec<_>>().join(", ")
+}
+
+fn lanes(text: &mut String, lanes: &[Lane], now: Timestamp) {
+    let promised = lanes.iter().any(|lane| lane.seen_within_seconds.is_some());
+    let promise = |value: String| if promised { format!("{value:<13}") } else { String::new() };
+    let head = format!("{:<14}{:>6}  {:<22}{:<16}", "lane", "days", "oldest read", "walk ended");
+    let _ = writeln!(text, "  {head}{}in progress", promise("seen within".to_owned()));
+    for lane in lanes {
+        let days = lane.days.map_or("-".to_owned(), |days| grouped(i128::from(days)));
+        let oldest = match (lane.never_read, lane.oldest_read_at) {
+            (0, Some(at)) => ago(at, now),
+            (0, None) => "-".to_owned(),
+            (never, _) => format!("never: {}", count(i128::from(never), "day")),
+        };
+        let ended = lane.last_completed_at.map_or("never".to_owned(), |at| ago(at, now));
+        let running = lane.walk.as_ref().map_or("-".to_owned(), |walk| {
+            let what = if walk.by_id { "submission" } else { "page" };
+            format!("{}, {}", count(walk.pages, what), length(now - walk.started_at))
+        });
+        let seconds = lane.seen_within_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        let within = seconds.and_then(chrono::TimeDelta::try_seconds).map_or("-".to_owned(), length);
+        let _ = writeln!(text, "  {:<14}{days:>6}  {oldest:<22}{ended:<16}{}{running}", lane.lane, promise(within));
+    }
+}
+
+fn failure(text: &mut String, error: &Failure, now: Timestamp) {
+    let times = if error.count == 1 { "once".to_owned() } else { format!("{} times", grouped(error.count)) };
+    let when = match error.ended_at {
+        None => format!("{times} since {}, last {}", moment(error.first_at), ago(error.last_at, now)),
+        Some(ended) => format!("{times}, last {}; over since {}", ago(error.last_at, now), moment(ended)),
+    };
+    let what = if error.ended_at.is_none() { "ERROR" } else { "past error" };
+    let _ = writeln!(text, "\n  {what} in lane {}: {}, {when}", error.lane, error.kind);
+    for line in lines(&error.message, COLUMNS) {
+        let _ = writeln!(text, "    {line}");
+    }
+    if error.ended_at.is_none() {
+        for line in lines(&error.advice, COLUMNS) {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+}
