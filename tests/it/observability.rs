@@ -234,7 +234,8 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
         }
     }
     let allowed: BTreeSet<&str> =
-        ["project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "le", "version"].into();
+        ["project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "fact", "le", "version"]
+            .into();
     for (name, labels) in samples(&page).keys() {
         assert!(labels.keys().all(|label| allowed.contains(label.as_str())), "{name} {labels:?}");
     }

@@ -368,7 +368,7 @@ async fn explain_of_an_id_that_the_mirror_does_not_hold_has_an_exit_code_of_its_
     let aside = ask(url, &["explain", "deep"]).await;
     assert_eq!(aside.code, Some(11), "{aside:?}");
     assert_has(&aside.stderr, &["its quarantine holds an item with this id"]);
-    assert_has(&aside.stdout, &["quarantine    too_deep: ", "(list, hot, "]);
+    assert_has(&aside.stdout, &["quarantine    too_deep: ", "(list, hot,"]);
     let json = ask(url, &["explain", "deep", "--json"]).await;
     assert_eq!(json.code, Some(11));
     let story: Value = serde_json::from_str(&json.stdout).unwrap();

@@ -49,14 +49,15 @@ impl Engine {
         }
         let told = match result {
             Ok(Some(report)) if !report.complete => return,
-            Ok(_) => self.tell_well(&lease, lane).await,
+            Ok(_) => tokio::time::timeout(PATIENCE, self.tell_well(&lease, lane)).await,
             // No failures: it was stopped, or another process is at work.
             Err(SyncError::Stopped | SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. })) => {
                 return;
             }
-            Err(error) => self.tell_error(&lease, lane, error).await,
+            Err(error) => tokio::time::timeout(PATIENCE, self.tell_error(&lease, lane, error)).await,
         };
-        if let Err(error) = told {
+        // What took too long is told the next time.
+        if let Ok(Err(error)) = told {
             tracing::warn!(project = lease.project_id, error = chain(&error), "the table of errors is not up to date");
         }
     }
@@ -75,7 +76,7 @@ impl Engine {
         let now = self.parts.clock.now();
         let (kind, advice, message) = (error.kind(), error.advice(), chain(error));
         let new = Told { kind, message, advice, first_at: now, last_at: now, count: 1 };
-        let (untold, due) = match self.telling.lanes.remove(&lane) {
+        let (untold, (due, tried_at)) = match self.telling.lanes.remove(&lane) {
             Some(Word::Failing { untold, tried_at }) if untold.kind == kind => {
                 let first_at = if untold.count == 0 { now } else { untold.first_at };
                 let count = untold.count + 1;
@@ -86,19 +87,12 @@ impl Engine {
         };
         // A server that is not there is not waited for once more; what came meanwhile is told when it is back.
         let unreachable = matches!(error, SyncError::Store(error) if error.unreachable());
-        let (due, tried_at) = due;
         self.telling.lanes.insert(lane, Word::Failing { untold: untold.clone(), tried_at });
         if !due || unreachable {
             return Ok(());
         }
-        let written = async {
-            let mut connection = self.connection().await?;
-            Ok::<_, SyncError>(errors::keep(&mut connection, lease, lane, &untold).await?)
-        };
-        match tokio::time::timeout(PATIENCE, written).await {
-            Ok(written) => written?,
-            Err(_too_long) => return Ok(()),
-        }
+        let mut connection = self.connection().await?;
+        errors::keep(&mut connection, lease, lane, &untold).await?;
         self.telling.lanes.insert(lane, Word::Failing { untold: Told { count: 0, ..untold }, tried_at });
         Ok(())
     }
