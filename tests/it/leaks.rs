@@ -75,6 +75,7 @@ fn environment<'a>(base_url: &'a str, database_url: &'a str, format: &'a str) ->
         ("ARGOS_SYNC__API__RETRIES", "1"),
         ("ARGOS_SYNC__API__BACKOFF_INITIAL", "1ms"),
         ("ARGOS_SYNC__API__REQUESTS_PER_SECOND", "1000"),
+        ("ARGOS_SYNC__API__REQUESTS_PER_DAY", "100000000"),
         ("ARGOS_SYNC__API__COUNT", "50"),
         ("ARGOS_SYNC__DATABASE__URL", database_url),
         ("ARGOS_SYNC__POLL__INTERVAL", "1s"),
