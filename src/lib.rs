@@ -4,22 +4,28 @@
 //! This page is the map. The README says how the program is used; `config/default.toml` explains every setting;
 //! `docs/decisions/` says why some things are not as one would expect.
 //!
-//! # One pass
+//! # One turn
 //!
 //! ```text
-//! sync::run      wait, pass, decide how long to wait; nothing else
-//!   sync::plan     which days are due (pure)
-//!   sync::engine   walks them, page by page:
+//! sync::run      wait, turn, decide how long to wait; nothing else
+//!   sync::plan     which lane is due: what to ask for next, or until when to rest (pure)
+//!   sync::engine   asks for that one page, or that one submission:
 //!     argos::client    1 fetch    no transaction is open; deadlines, size cap, retries and budget are in here
-//!     argos::envelope  2 split    the answer, decrypted if it is encrypted, into raw items, not decoded
+//!     argos::envelope  2 split    the answer (decrypted, if need be) into raw items, not decoded
 //!     sync::apply      3 begin    renew the lease's row first: it stays locked until the commit
 //!       store::mirror  4 look up  the stored hashes; an item with the same bytes is done
 //!       argos::decode  5 decode   the others; what cannot be used goes to the quarantine
-//!       sync::prepare  6 compare  stored with fetched: a version and its events, or nothing (pure)
-//!       store::*       7 write    rows, versions, quarantine, the walk's cursor; last the outbox
+//!       domain::views  6 merge    what this view cannot show is kept; what it has lost is suspected, not believed
+//!       sync::prepare  7 compare  stored with merged: a version and its events, or nothing (pure)
+//!       store::*       8 write    rows, versions, quarantine
+//!       sync::coverage            the walk's cursor; at its end what it covers, and which days lack somebody
+//!                                 last the outbox
 //!                        commit   the only point where the world changes
-//!     sync::report     8 report   the page's counts become the log line, the metrics and what tests assert
+//!     sync::report     9 report   the page's counts become the log line, the metrics and what tests assert
 //! ```
+//!
+//! After every request the plan is asked again, so a long walk never holds up a short one for more than a page.
+//! [`domain::lane::Lane`] lists the lanes; [`domain::calendar`] is what the plan looks at.
 //!
 //! Killed before the commit: nothing happened. Killed after it: the next page. The same page again: nothing to write.
 //!
@@ -46,7 +52,8 @@
 //!
 //! # Where to start reading
 //!
-//! [`sync::apply`], which is the heart, then [`domain::change`] and `migrations/0001_mirror.sql`.
+//! [`sync::engine::Engine::turn`], then [`sync::plan`] (what is due) and [`sync::apply`] (how a page is written), which
+//! are the two hearts; then [`domain::change`], [`sync::erase`] and `migrations/`.
 //!
 //! # Where a change goes
 //!

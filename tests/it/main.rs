@@ -18,6 +18,7 @@ mod end_to_end;
 mod erasure;
 mod event_schemas;
 mod grants;
+mod lanes;
 mod layers;
 mod leaks;
 mod lease;
