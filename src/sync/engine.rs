@@ -102,7 +102,7 @@ pub enum Turn {
     /// One request; its walk goes on.
     Went,
     /// One request, the last of its walk or round.
-    Ended(PassReport),
+    Ended(Box<PassReport>),
     /// Nothing: nothing is due before this moment.
     Rest(Timestamp),
 }
@@ -159,7 +159,7 @@ impl Engine {
             }
             Next::Do(errand) => {
                 let ended = self.step(errand).await?;
-                Ok(ended.map_or(Turn::Went, Turn::Ended))
+                Ok(ended.map_or(Turn::Went, |report| Turn::Ended(Box::new(report))))
             }
         }
     }
