@@ -28,3 +28,4 @@ mod rules;
 mod support;
 mod vendor_samples;
 mod views;
+mod years;
