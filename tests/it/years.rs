@@ -32,10 +32,11 @@ fn submissions(default: u64) -> u64 {
     size.map_or(default, |size| size.parse().expect("ARGOS_SYNC_YEARS_SUBMISSIONS is a number"))
 }
 
-/// A vendor with so many submissions, evenly over [`AGE`] days, to which as many are added every day.
-fn options(submissions: u64) -> Options {
-    let history = Duration::from_secs(AGE * DAY);
-    Options { initial: submissions, history, rate: submissions as f64 / (AGE * DAY) as f64, ..Options::default() }
+/// A vendor with so many submissions, evenly over so many days, to which as many are added every day. Their lives are
+/// slow: many change days after they were created.
+fn options(submissions: u64, days: u64) -> Options {
+    let (history, rate) = (Duration::from_secs(days * DAY), submissions as f64 / (days * DAY) as f64);
+    Options { initial: submissions, history, rate, life: 5.0, ..Options::default() }
 }
 
 /// A project and its time.

@@ -1,5 +1,6 @@
 //! Old submissions change, are blanked and vanish: each is seen within the time that the plan stated when it happened.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use argos_sync::clock::Timestamp;
@@ -87,14 +88,19 @@ fn time(item: &Value) -> Timestamp {
     item["created_at"].as_str().unwrap().parse().unwrap()
 }
 
-/// Draws submissions, of all ages from 30 days to 390, and two of this morning.
+/// Draws submissions: of this morning, open ones of all ages from 5 days on, and others of all ages from 30 days on.
 fn schedule(years: &Years, scenario: &Scenario<'_>) -> Vec<Due> {
     let (mut truth, now) = (years.world.simulator.truth(), years.now());
     let total = scenario.kinds.len() * scenario.each;
     let mut dues = Vec::new();
     for n in 0..total {
         let kind = scenario.kinds[n % scenario.kinds.len()];
-        let age = if n < 2 { 0 } else { 30 + (n as u64 * 97) % (AGE - 40) };
+        let oldest = scenario.options.history.as_secs() / DAY - 10;
+        let age = match (n, kind) {
+            (..2, _) => 0,
+            (_, Decided(_)) => 5 + n as u64 * 97 % oldest.min(60),
+            _ => 30 + n as u64 * 97 % (oldest - 30),
+        };
         let wanted = now - TimeDelta::hours(24 * age as i64);
         let fits = |item: &Value| {
             let result = item["kyc"]["result"].as_str();
@@ -120,7 +126,9 @@ fn schedule(years: &Years, scenario: &Scenario<'_>) -> Vec<Due> {
 fn happen(years: &Years, due: &Due) {
     let simulator = &years.world.simulator;
     let (mut patch, moves) = match due.kind {
-        Rejected(moves) => (json!({"kyc": {"result": "rejected", "commentCode": ["other"]}, "applicant_id": null}), moves),
+        Rejected(moves) => {
+            (json!({"kyc": {"result": "rejected", "commentCode": ["other"]}, "applicant_id": null}), moves)
+        }
         Flagged(moves) => (json!({"aml": {"currentstatus": "Red Flag", "risk": "High"}}), moves),
         Decided(moves) => (json!({"kyc": {"result": "rejected", "commentCode": ["timeout"]}}), moves),
         Fields(moves) => (json!({"email": null, "userid": null}), moves),
@@ -153,7 +161,8 @@ async fn moment(database: &Database, sql: &str, id: &str, since: Timestamp) -> O
 
 /// When a change was seen: the answer's time, or that of the suspicion.
 async fn seen(database: &Database, happened: &Happened) -> Option<Timestamp> {
-    let version = "select min(observed_at) from argos.submission_versions where submission_id = $1 and observed_at >= $2";
+    let version =
+        "select min(observed_at) from argos.submission_versions where submission_id = $1 and observed_at >= $2";
     let suspicion = "select min(noticed_at) from argos.erasure_receipts where submission_id = $1 and noticed_at >= $2";
     let sql = if matches!(happened.kind, Fields(_) | Blanked | Removed) { suspicion } else { version };
     moment(database, sql, &happened.id, happened.at).await
@@ -195,12 +204,17 @@ async fn live(scenario: Scenario<'_>) -> (Years, Vec<Happened>) {
         years.world.simulator.truth().len(),
         requests.len(),
         began.elapsed(),
-        years.database().text("select value from argos.probes where fact = 'filter'").await,
+        filter(&years).await,
         forecast.hot.seen_within,
         forecast.ages,
         forecast.sweep.unwrap(),
     );
     (years, happened)
+}
+
+/// What was found out about dates.
+async fn filter(years: &Years) -> Option<String> {
+    years.database().text("select value #>> '{}' from argos.probes where fact = 'filter'").await
 }
 
 async fn assert_seen_in_time(years: &Years, happened: &[Happened], name: &str) {
@@ -222,7 +236,8 @@ async fn assert_seen_in_time(years: &Years, happened: &[Happened], name: &str) {
             late.push(format!("{what} was seen after {took}, stated: {within} ({})", change.lane));
         }
         if matches!(change.kind, Fields(_) | Blanked | Removed) {
-            let sql = "select max(executed_at) from argos.erasure_receipts where submission_id = $1 and noticed_at >= $2";
+            let sql =
+                "select max(executed_at) from argos.erasure_receipts where submission_id = $1 and noticed_at >= $2";
             let done = moment(years.database(), sql, &change.id, change.at).await.unwrap();
             let confirm_after = long(years.world.app.settings.erasure.confirm_after);
             if done - seen > confirm_after + LOOK {
@@ -232,7 +247,11 @@ async fn assert_seen_in_time(years: &Years, happened: &[Happened], name: &str) {
     }
     for lane in ["hot", "open", "sweep"] {
         let of: Vec<f64> = closest.iter().filter(|(of, _)| *of == lane).map(|(_, part)| *part).collect();
-        println!("{name}: {} seen by {lane}, at most {:.2} of what was stated", of.len(), of.iter().fold(0.0, |a: f64, b| a.max(*b)));
+        println!(
+            "{name}: {} seen by {lane}, at most {:.2} of what was stated",
+            of.len(),
+            of.iter().fold(0.0, |a: f64, b| a.max(*b))
+        );
     }
     assert!(late.is_empty(), "{name}: {} of {}: {late:#?}", late.len(), happened.len());
 }
@@ -262,10 +281,10 @@ const PACE: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn p1_p13_every_change_at_any_age_is_seen_within_the_time_that_plan_states() {
-    let submissions = submissions(2_000);
+    let submissions = submissions(1_200);
     let scenario = Scenario {
         name: "years",
-        options: options(submissions),
+        options: options(submissions, AGE),
         settings: &PACE,
         days: 5,
         each: 4,
@@ -276,14 +295,28 @@ async fn p1_p13_every_change_at_any_age_is_seen_within_the_time_that_plan_states
     assert_all_right(&years, &happened, "years").await;
 }
 
+/// The same for few days.
+const QUICK: [(&str, &str); 4] = [
+    ("poll.interval", "4h"),
+    ("poll.open_interval", "3h"),
+    ("poll.sweep_interval", "10h"),
+    ("poll.canary_interval", "10h"),
+];
+
 /// A variant: a small project with small pages.
-async fn variant(name: &str, change: impl FnOnce(&mut Options), settings: &[(&str, &str)], equal: usize) {
-    let mut options = options(400);
+async fn variant(name: &str, change: impl FnOnce(&mut Options), settings: &[(&str, &str)], equal: usize) -> Years {
+    let mut options = options(720, 60);
     change(&mut options);
-    let settings: Vec<_> = [("api.count", "20")].into_iter().filter(|(key, _)| settings.iter().all(|(other, _)| other != key)).chain(PACE).chain(settings.iter().copied()).collect();
-    let scenario = Scenario { name, options, settings: &settings, days: 3, each: 2, kinds: &KINDS, equal };
+    let settings: Vec<_> = [("api.count", "60")]
+        .into_iter()
+        .filter(|(key, _)| settings.iter().all(|(other, _)| other != key))
+        .chain(QUICK)
+        .chain(settings.iter().copied())
+        .collect();
+    let scenario = Scenario { name, options, settings: &settings, days: 2, each: 2, kinds: &KINDS, equal };
     let (years, happened) = live(scenario).await;
     assert_all_right(&years, &happened, name).await;
+    years
 }
 
 fn faults(text: &str) -> Faults {
@@ -298,7 +331,7 @@ async fn p1_p13_in_whatever_order_lists_are() {
 
 #[tokio::test]
 async fn p1_p13_with_many_created_at_the_same_moment() {
-    variant("equal created_at", |options| options.faults = faults("shuffle"), &[], 150).await;
+    variant("equal created_at", |options| options.faults = faults("shuffle"), &[], 200).await;
 }
 
 #[tokio::test]
@@ -308,15 +341,49 @@ async fn p1_p13_with_dates_of_korea() {
 
 #[tokio::test]
 async fn p1_p13_with_dates_that_filter_the_last_update() {
-    variant("dates filter updated_at", |options| options.faults = faults("updated-dates"), &[], 0).await;
+    let years = variant("dates filter updated_at", |options| options.faults = faults("updated-dates"), &[], 0).await;
+    assert_eq!(filter(&years).await.as_deref(), Some("updated"));
 }
 
 #[tokio::test]
 async fn p1_p13_with_dates_that_are_ignored() {
-    variant("dates are ignored", |options| options.faults = faults("ignore-dates"), &[], 0).await;
+    let years = variant("dates are ignored", |options| options.faults = faults("ignore-dates"), &[], 0).await;
+    assert_eq!(filter(&years).await.as_deref(), Some("ignored"));
 }
 
 #[tokio::test]
 async fn p1_p13_with_a_count_that_is_clipped() {
     variant("count clipped", |options| options.faults = faults("count-clip=50"), &[("api.count", "2000")], 0).await;
+}
+
+#[tokio::test]
+async fn p1_p7_with_lists_that_lack_attempts_screenings_and_updated_at() {
+    let mut options = options(720, 60);
+    options.thin_lists = true;
+    let settings: Vec<_> = [("api.count", "60")].into_iter().chain(QUICK).collect();
+    let kinds = [Rejected(true), Rejected(false), Decided(true), Flagged(true)];
+    let scenario = Scenario { name: "thin", options, settings: &settings, days: 2, each: 4, kinds: &kinds, equal: 0 };
+    let (years, happened) = live(scenario).await;
+    let results: Vec<_> = happened.into_iter().filter(|change| !matches!(change.kind, Flagged(_))).collect();
+    assert_seen_in_time(&years, &results, "thin").await;
+    let database = years.database();
+    assert_eq!(database.number("select count(*) from argos.erasure_receipts").await, 0);
+    assert_eq!(database.number("select count(*) from argos.erasures").await, 0);
+    let rows: Vec<(String, Option<String>, bool)> = sqlx::query_as(
+        "select submission_id, kyc_result, coalesce(aml_currentstatus = 'Red Flag', false) from argos.submissions",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let mut rows: BTreeMap<_, _> = rows.into_iter().map(|(id, result, flag)| (id, (result, flag))).collect();
+    let (mut flags, mut known) = (0, 0);
+    for item in years.world.simulator.truth() {
+        let id = item["submission_id"].as_str().unwrap();
+        let (result, flag) = rows.remove(id).expect("it is in the mirror");
+        assert_eq!(result.as_deref(), item["kyc"]["result"].as_str(), "{id}");
+        flags += usize::from(item["aml"]["currentstatus"] == "Red Flag");
+        known += usize::from(flag);
+    }
+    assert!(rows.is_empty(), "only in the mirror: {rows:?}");
+    println!("thin: {known} of {flags} Red Flags are known");
 }
