@@ -11,9 +11,11 @@ mod truth;
 
 use std::time::Duration;
 
+use argos_sync::argos::error::ApiError;
 use argos_sync::clock::{Clock, Timestamp};
 use argos_sync::simulator::Options;
 use argos_sync::sync::engine::{Engine, Turn};
+use argos_sync::sync::error::SyncError;
 use argos_sync::sync::report::PassReport;
 use chrono::TimeDelta;
 
@@ -67,10 +69,13 @@ impl Years {
     /// One turn of the engine, and the time it takes, or the time until the next one, but none after `end`.
     async fn turn(&mut self, end: Timestamp) -> Option<PassReport> {
         let before = self.now();
-        let (time, report) = match self.engine.turn().await.unwrap() {
-            Turn::Went => (self.request, None),
-            Turn::Ended(report) => (self.request, Some(report)),
-            Turn::Rest(until) => ((until.min(end) - before).max(TimeDelta::milliseconds(1)), None),
+        let (time, report) = match self.engine.turn().await {
+            Ok(Turn::Went) => (self.request, None),
+            Ok(Turn::Ended(report)) => (self.request, Some(report)),
+            Ok(Turn::Rest(until)) => ((until.min(end) - before).max(TimeDelta::milliseconds(1)), None),
+            // As the daemon does.
+            Err(SyncError::Api(ApiError::BudgetSpent)) => (long(self.world.app.settings.poll.interval), None),
+            Err(error) => panic!("{error:?}"),
         };
         self.clock.advance(time);
         if self.now().date_naive() != before.date_naive() {

@@ -11,14 +11,14 @@ use crate::support::rows::{counter, written};
 /// Days of the look-back.
 const LOOKBACK: u64 = 3;
 
-/// The first page of a walk of the hot lane, by what was asked for.
-fn begins_hot(served: &Served, today: NaiveDate) -> bool {
-    let from = today - Days::new(LOOKBACK + 1);
-    served.query.contains(&format!("start_date={from}")) && !served.query.contains("nextpage_id")
+/// A page of the hot lane: no other asks for today.
+fn is_hot(served: &Served, today: NaiveDate) -> bool {
+    [today, today + Days::new(1)].iter().any(|day| served.query.contains(&format!("end_date={day}")))
 }
 
-fn pages_of_hot(served: &Served, today: NaiveDate) -> bool {
-    served.query.contains(&format!("start_date={}", today - Days::new(LOOKBACK + 1)))
+/// The first page of its walk.
+fn begins_hot(served: &Served, today: NaiveDate) -> bool {
+    is_hot(served, today) && !served.query.contains("nextpage_id")
 }
 
 /// How long the hot lane was due while others asked: (most requests in between, walks of the hot lane, requests of others
@@ -29,7 +29,7 @@ fn waits(requests: &[Served], every: chrono::TimeDelta) -> (usize, usize, usize)
         requests.iter().filter(|served| begins_hot(served, today(served))).map(|served| served.at).collect();
     let between = |from: Timestamp, to: Timestamp| {
         let others = requests.iter().filter(|served| served.at >= from && served.at < to);
-        others.filter(|served| !pages_of_hot(served, today(served))).count()
+        others.filter(|served| !is_hot(served, today(served))).count()
     };
     let late = begins.windows(2).map(|pair| between(pair[0] + every, pair[1])).max();
     let most = begins.windows(2).map(|pair| between(pair[0], pair[1])).max();
