@@ -1,8 +1,9 @@
 # make demo   set up, and show the main job        (ARGS="--for 20s" ends by itself, --json prints a summary)
 # make test   set up, and pass all tests
+# make years  simulated years of 50,000 and 100,000 submissions: takes a while
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test sqlx sqlx-check setup
+.PHONY: demo test years sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -17,6 +18,10 @@ test: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) --no-print-directory sqlx-check
 	$(CARGO) test --locked
+
+# The tests have these in small. A clock that only they move makes days pass in seconds.
+years: setup
+	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --release --test it years:: -- --nocapture
 
 setup:
 	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)

@@ -31,3 +31,4 @@ mod status;
 mod support;
 mod vendor_samples;
 mod views;
+mod years;

@@ -170,6 +170,10 @@ impl Engine {
         if let Some(count) = project.page_count {
             self.count = self.count.min(count);
         }
+        // What was left when the block was reserved says nothing of a new day, nor of what others took since.
+        if let Some(block) = &mut self.block {
+            block.remaining = left;
+        }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
         self.picture =
