@@ -71,7 +71,7 @@ impl Years {
         let before = self.now();
         let (time, report) = match self.engine.turn().await {
             Ok(Turn::Went) => (self.request, None),
-            Ok(Turn::Ended(report)) => (self.request, Some(report)),
+            Ok(Turn::Ended(report)) => (self.request, Some(*report)),
             Ok(Turn::Rest(until)) => ((until.min(end) - before).max(TimeDelta::milliseconds(1)), None),
             // As the daemon does.
             Err(SyncError::Api(ApiError::BudgetSpent)) => (long(self.world.app.settings.poll.interval), None),
