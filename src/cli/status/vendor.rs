@@ -102,12 +102,11 @@ impl Vendor {
             return row(text, "vendor", "not probed yet: dates are taken for created_at, a day more on each side");
         };
         let dates = match (self.filter, self.slack_days) {
-            (_, Some((before, after))) if self.facts.contains_key("filter") => {
-                format!("dates filter created_at, asked with {before} day(s) more before and {after} after")
+            (_, Some((before, after))) => {
+                let sure = if self.facts.contains_key("filter") { "" } else { " as far as is known" };
+                let before = count(before, "day");
+                format!("dates filter created_at{sure}, asked with {before} more before and {after} after")
             }
-            (_, Some((before, after))) => format!(
-                "what dates filter is not known yet: taken for created_at, with {before} day(s) more before and {after} after"
-            ),
             ("updated", _) => "dates filter updated_at".to_owned(),
             _ => "dates filter nothing".to_owned(),
         };

@@ -1,7 +1,5 @@
 //! What an engine needs between pages: the lease, permits, connections, and the numbers it shows.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
