@@ -148,7 +148,7 @@ fn lanes(text: &mut String, lanes: &[Lane], now: Timestamp) {
     }
     if lanes.iter().any(|lane| lane.short == Some(true)) {
         text.push('\n');
-        row(text, "short", "the budget gives less than the settings ask for; argos-sync plan says what to change");
+        row(text, "short", "the budget gives less than the settings ask for: see argos-sync plan");
     }
 }
 
