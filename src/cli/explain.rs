@@ -11,15 +11,15 @@ use sqlx::PgConnection;
 use self::next::Look;
 use super::project;
 use super::status::readable;
-use super::words;
+use super::{outlook, words};
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
+use crate::config::{Project, Settings};
 use crate::domain::calendar::Day;
 use crate::exit::Exit;
 use crate::store::error::StoreError;
-use crate::store::explain::{self, Event, Quarantined, Submission, Version, View, Waiting};
+use crate::store::explain::{self, Erased, Event, Quarantined, Submission, Suspicion, Version, View, Waiting};
 use crate::store::{calendar, database, status};
 
 /// Options of `explain`.
@@ -52,7 +52,10 @@ struct Story {
     waiting: Option<Waiting>,
     /// Who looks at it next, the soonest first.
     next: Vec<Look>,
-    // Marks of other tables (erasures, receipts, compared samples) come here, and a line of them into `text`.
+    /// Whether it seems to be deleted.
+    suspicion: Option<Suspicion>,
+    /// The erasures that were carried out.
+    erased: Vec<Erased>,
 }
 
 /// Its created-day.
@@ -79,7 +82,7 @@ impl Explain {
         let project = project(&app.settings, self.project.as_deref())?;
         let mut snapshot = status::snapshot(&app.pool).await?;
         readable(database::compatible(&mut snapshot).await)?;
-        let story = self.story(&mut snapshot, &project.id, app).await?;
+        let story = self.story(&mut snapshot, project, app).await?;
         if self.json {
             let line = serde_json::to_string(&story)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
@@ -99,8 +102,9 @@ impl Explain {
         Err(AppError::Other { message, exit: Exit::NotFound })
     }
 
-    async fn story(&self, connection: &mut PgConnection, project_id: &str, app: &App) -> Result<Story, StoreError> {
-        let (id, now) = (self.id.as_str(), app.clock.now());
+    async fn story(&self, connection: &mut PgConnection, project: &Project, app: &App) -> Result<Story, StoreError> {
+        let (project_id, id, now) = (project.id.as_str(), self.id.as_str(), app.clock.now());
+        let poll = &app.settings.poll;
         let submission = explain::submission(connection, project_id, id).await?;
         let waiting = explain::waiting(connection, project_id, id).await?;
         let days = calendar::load(connection, project_id).await?;
@@ -112,7 +116,17 @@ impl Explain {
                 to_verify: row.is_some_and(|row| row.verify),
             }
         });
-        let next = next::looks(submission.as_ref(), day.as_ref(), waiting.as_ref(), &app.settings.poll, now);
+        let suspicion = explain::suspicion(connection, project_id, id).await?;
+        let facts = status::facts(connection, project_id).await?;
+        let forecast = facts.map(|facts| outlook::forecast(&facts, project, poll, now));
+        let known = next::Known {
+            submission: submission.as_ref(),
+            day: day.as_ref(),
+            waiting: waiting.as_ref(),
+            suspicion: suspicion.as_ref(),
+            forecast: forecast.as_ref(),
+        };
+        let next = next::looks(&known, poll, now);
         Ok(Story {
             project: project_id.to_owned(),
             submission_id: id.to_owned(),
@@ -121,6 +135,8 @@ impl Explain {
             versions: explain::versions(connection, project_id, id).await?,
             events: explain::events(connection, project_id, id).await?,
             quarantine: explain::quarantine(connection, project_id, id).await?,
+            erased: explain::erased(connection, project_id, id).await?,
+            suspicion,
             submission,
             day,
             waiting,

@@ -9,6 +9,7 @@ mod find_cipher;
 mod get;
 mod migrate;
 mod once;
+mod outlook;
 mod plan;
 mod postgres;
 mod refresh;

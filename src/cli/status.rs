@@ -1,11 +1,13 @@
 //! `argos-sync status`: how fresh, how complete, what fails. Reads only, and takes no lease.
 //!
 //! One file per step: `picture` makes of the database's facts what is printed, `lanes` says how fresh each lane's days
-//! are, `text` writes it for people. The JSON is the picture itself.
+//! are and what the plan promises, `vendor` and `deletions` tell of probes and erasures, `text` writes it for people. The JSON is the picture itself.
 
+mod deletions;
 mod lanes;
 mod picture;
 mod text;
+mod vendor;
 
 use std::collections::BTreeSet;
 

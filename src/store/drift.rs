@@ -8,6 +8,31 @@ use super::error::StoreError;
 use crate::clock::Timestamp;
 use crate::domain::drift::Named;
 
+/// A name that no document has.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Name {
+    /// `unknown_field` or `unknown_value`.
+    pub kind: String,
+    /// The field's path, or field=value.
+    pub name: String,
+    /// How often it was met.
+    pub count: i64,
+    /// When it was met last.
+    pub last_seen_at: Timestamp,
+}
+
+/// The names with their counts: values first, then fields, each by name.
+pub async fn counted(connection: &mut PgConnection, project_id: &str) -> Result<Vec<Name>, StoreError> {
+    sqlx::query_as!(
+        Name,
+        "select kind, name, count, last_seen_at from argos.drift where project_id = $1 order by kind desc, name",
+        project_id
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("reading the counts of oddities"))
+}
+
 /// The names that are stored: (kind, name).
 pub async fn names(connection: &mut PgConnection, project_id: &str) -> Result<BTreeSet<(String, String)>, StoreError> {
     let rows = sqlx::query!("select kind, name from argos.drift where project_id = $1", project_id)
@@ -59,4 +84,25 @@ pub async fn unknown_aml(connection: &mut PgConnection, project_id: &str) -> Res
     .fetch_one(connection)
     .await
     .map_err(StoreError::doing("counting unknown AML statuses"))
+}
+
+/// The same for a role that may not read items, which hold personal data: a status that is no text is not counted then.
+pub async fn unknown_aml_as_allowed(connection: &mut PgConnection, project_id: &str) -> Result<i64, StoreError> {
+    let doing = "counting unknown AML statuses";
+    let items = sqlx::query_scalar!(r#"select has_column_privilege('argos.submissions', 'item', 'select') as "may!""#)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::doing(doing))?;
+    if items {
+        return unknown_aml(connection, project_id).await;
+    }
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from argos.submissions
+            where project_id = $1 and gone_at is null
+              and lower(btrim(aml_currentstatus)) <> 'red flag' and aml_currentstatus <> 'Not Screened'"#,
+        project_id
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing(doing))
 }

@@ -29,6 +29,8 @@ pub struct Submission {
     pub aml_status: Option<String>,
     /// When the vendor had confirmed twice that it is gone.
     pub gone_at: Option<Timestamp>,
+    /// Names of the fields that the vendor removed, erased or marked here.
+    pub removed_fields: Option<Vec<String>>,
 }
 
 /// A version.
@@ -105,6 +107,44 @@ pub struct Waiting {
     pub requested_at: Timestamp,
 }
 
+/// A suspicion that the vendor deleted it, wholly or in part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Suspicion {
+    /// `gone`, `blanked` or `fields`.
+    pub kind: String,
+    /// Names of what is missing.
+    pub fields: Vec<String>,
+    /// Which walk noticed it.
+    pub lane: String,
+    /// When it was noticed.
+    pub noticed_at: Timestamp,
+    /// When it was confirmed by id.
+    pub confirmed_at: Vec<Timestamp>,
+    /// When it is looked at next, unless it is held.
+    pub next_check_at: Timestamp,
+    /// When an operator released it.
+    pub released_at: Option<Timestamp>,
+    /// Since when the project's erasures wait for an operator.
+    pub held_since: Option<Timestamp>,
+}
+
+/// A receipt of an erasure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Erased {
+    /// The version that it wrote.
+    pub version: i64,
+    /// `gone`, `blanked` or `fields`.
+    pub kind: String,
+    /// `erase`, or `hold`: kept and marked.
+    pub mode: String,
+    /// Names of the fields that were removed.
+    pub fields: Vec<String>,
+    /// When it was carried out.
+    pub executed_at: Timestamp,
+    /// When the vendor showed it again.
+    pub reappeared_at: Option<Timestamp>,
+}
+
 /// Reads a submission's row; `None`: it is not known.
 pub async fn submission(
     connection: &mut PgConnection,
@@ -114,7 +154,7 @@ pub async fn submission(
     sqlx::query_as!(
         Submission,
         r#"select version, first_seen_at, changed_at, observed_at, created_day, created_at is not null as "dated!",
-                  kyc_result, aml_currentstatus as aml_status, gone_at
+                  kyc_result, aml_currentstatus as aml_status, gone_at, removed_fields
              from argos.submissions where project_id = $1 and submission_id = $2"#,
         project_id,
         id
@@ -194,4 +234,37 @@ pub async fn waiting(connection: &mut PgConnection, project_id: &str, id: &str) 
     .fetch_optional(connection)
     .await
     .map_err(StoreError::doing("looking whether the submission waits to be read"))
+}
+
+/// Reads whether it seems to be deleted.
+pub async fn suspicion(
+    connection: &mut PgConnection,
+    project_id: &str,
+    id: &str,
+) -> Result<Option<Suspicion>, StoreError> {
+    sqlx::query_as!(
+        Suspicion,
+        r#"select kind, fields, lane, noticed_at, confirmed_at, next_check_at, released_at,
+                  (select since from argos.erasure_holds h where h.project_id = e.project_id) as held_since
+             from argos.erasures e where project_id = $1 and submission_id = $2"#,
+        project_id,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("looking for a suspicion"))
+}
+
+/// Reads the receipts of its erasures, first one first.
+pub async fn erased(connection: &mut PgConnection, project_id: &str, id: &str) -> Result<Vec<Erased>, StoreError> {
+    sqlx::query_as!(
+        Erased,
+        "select version, kind, mode, fields, executed_at, reappeared_at
+           from argos.erasure_receipts where project_id = $1 and submission_id = $2 order by version",
+        project_id,
+        id
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("reading the submission's receipts"))
 }

@@ -1,15 +1,20 @@
 //! What `argos-sync status` reads: one snapshot, no lock, no personal data.
 
+mod erasures;
+
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
+pub use self::erasures::Erasures;
 use super::calendar;
+use super::drift::{self, Name};
 use super::error::StoreError;
-use super::mirror;
+use super::{mirror, probe};
 use crate::clock::Timestamp;
 use crate::domain::calendar::Calendar;
+use crate::domain::probe::Findings;
 
 /// What the database tells of a project.
 #[derive(Clone, Debug)]
@@ -38,7 +43,18 @@ pub struct Facts {
     pub reads_since: Option<Timestamp>,
     /// The last error of each lane.
     pub errors: Vec<Failure>,
-    // A branch that adds a table (probes, erasures, drift) adds what it tells here, and its query below.
+    /// What was found out about the vendor.
+    pub findings: Findings,
+    /// What the vendor seems to have deleted, and what was erased for it.
+    pub erasures: Erasures,
+    /// Names that no document has.
+    pub drift: Vec<Name>,
+    /// Submissions whose AML status no document names.
+    pub unknown_aml: i64,
+    /// Submissions per page, as measured.
+    pub page_items: Option<f64>,
+    /// What is asked for per page while that is less than `api.count`.
+    pub page_count: Option<i32>,
 }
 
 /// The import.
@@ -48,6 +64,8 @@ pub struct Import {
     pub number: i32,
     /// Its first day; `None`: no process has said so yet.
     pub from: Option<NaiveDate>,
+    /// Its last day; `None`: up to now.
+    pub to: Option<NaiveDate>,
     /// When the project was first seen.
     pub started_at: Timestamp,
     /// When it ended.
@@ -150,7 +168,7 @@ pub async fn outbox(connection: &mut PgConnection) -> Result<Outbox, StoreError>
 pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Option<Facts>, StoreError> {
     let doing = "reading the project's state";
     let row = sqlx::query!(
-        r#"select name, import_number, import_from, import_started_at, import_completed_at,
+        r#"select name, import_number, import_from, import_to, page_items, page_count, import_started_at, import_completed_at,
                   holder, epoch, case when isfinite(expires_at) then expires_at end as expires_at,
                   holder is not null and expires_at > clock_timestamp() as "held!",
                   coalesce((select reserved from argos.request_budget b
@@ -173,6 +191,7 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
         import: Import {
             number: row.import_number,
             from: row.import_from,
+            to: row.import_to,
             started_at: row.import_started_at,
             completed_at: row.import_completed_at,
         },
@@ -186,6 +205,12 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
         reads: reads(connection, project_id).await?,
         reads_since: row.reads_since,
         errors: failures(connection, project_id).await?,
+        findings: probe::findings(connection, project_id).await?,
+        erasures: erasures::of(connection, project_id).await?,
+        drift: drift::counted(connection, project_id).await?,
+        unknown_aml: drift::unknown_aml_as_allowed(connection, project_id).await?,
+        page_items: row.page_items,
+        page_count: row.page_count,
     }))
 }
 

@@ -21,6 +21,7 @@ use chrono::{NaiveDate, TimeDelta};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+pub use self::findings::{UNKNOWN_AML, probe_settings};
 pub use self::prune::Pruned;
 use self::upkeep::Picture;
 use self::walk::Walking;

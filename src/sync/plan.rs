@@ -15,7 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, NaiveTime, TimeDelta};
 
 use crate::clock::Timestamp;
 use crate::config::Poll;
@@ -219,6 +219,12 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 fn after(at: Timestamp, seconds: f64) -> Timestamp {
     // Rounded up: a moment that has come must not turn out to lie ahead.
     at + TimeDelta::microseconds((seconds.clamp(0.0, 3.2e8) * 1e6).ceil() as i64)
+}
+
+/// The time left of a UTC day.
+pub fn until_midnight(now: Timestamp) -> Duration {
+    let tomorrow = now.date_naive().succ_opt().unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
+    (tomorrow - now).to_std().unwrap_or_default()
 }
 
 /// The days that the hot lane covers: today (UTC) and the look-back before it.

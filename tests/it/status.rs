@@ -152,6 +152,115 @@ async fn p11_status_before_during_and_after_the_import() {
 }
 
 #[tokio::test]
+async fn what_the_plan_promises_and_what_a_probe_found_is_told() {
+    let options = Options { initial: 200, thin_lists: true, ..Options::default() };
+    let world = World::with(options, &[("api.count", "50")], Clock::system()).await;
+    world.simulator.freeze();
+    let mut engine = world.engine().await;
+    engine.once().await.unwrap();
+    let (text, json) = status(&world.database.url).await;
+    assert_has(&text, &["vendor        not probed yet"]);
+    assert_eq!((&json["vendor"]["probed_at"], &json["vendor"]["warnings"]), (&Value::Null, &json!([])));
+
+    let findings = engine.probe().await.unwrap();
+    engine.release().await.unwrap();
+    let (text, json) = status(&world.database.url).await;
+    assert_has(&text, &["vendor        probed ", "parameters in ", "WARNING the vendor's list_attempts is missing"]);
+    assert_has(&text, &["Lists carry no attempts", "every    seen within", "only by id"]);
+    let vendor = &json["vendor"];
+    assert_eq!(vendor["facts"]["list_attempts"]["value"], "missing");
+    assert_eq!(vendor["facts"].get("list_fields"), None, "names of fields stand in only_by_id");
+    let warned: Vec<&str> =
+        vendor["warnings"].as_array().unwrap().iter().map(|warning| warning["fact"].as_str().unwrap()).collect();
+    assert!(warned.contains(&"list_attempts") && warned.contains(&"list_updated_at"), "{warned:?}");
+    assert_eq!(vendor["probed_at"].is_string(), findings.found_at.is_some());
+    assert!(!vendor["only_by_id"].as_array().unwrap().is_empty(), "{vendor}");
+
+    // The promises are those that the daemon shows in its metrics; with few requests they are short, and it is said.
+    let hot = &json["lanes"][0];
+    assert!(hot["every_seconds"].as_u64() <= hot["seen_within_seconds"].as_u64(), "{hot}");
+    assert_eq!((&hot["short"], hot["seen_within_seconds"].is_u64()), (&json!(false), true), "{hot}");
+    assert!(!text.contains("short"), "{text}");
+    let few = [("api.key", ""), ("api.requests_per_day", "300")];
+    let few = program::command(&["status"], "http://127.0.0.1:9", &world.database.url, &few);
+    let few = program::run(few).await.stdout;
+    assert_has(&few, &[", short", "less than the settings ask for: see argos-sync plan"]);
+    assert_eq!(few.lines().find(|line| line.chars().count() > 100), None);
+
+    // Another daemon's project: nothing is promised, and there is no setting to disagree with.
+    let other = [("api.key", ""), ("api.project_id", "another")];
+    let other =
+        program::command(&["status", "--project", "default"], "http://127.0.0.1:9", &world.database.url, &other);
+    let other = program::run(other).await.stdout;
+    assert_has(&other, &["not configured here", "vendor        probed "]);
+    assert!(!other.contains("seen within") && !other.contains("WARNING"), "{other}");
+}
+
+#[tokio::test]
+async fn p7_p9_deletions_holds_and_unknown_names_are_told() {
+    let changes = [("erasure.confirm_after", "1ms")];
+    let world = World::with(Options { initial: 20, ..Options::default() }, &changes, Clock::system()).await;
+    let url = &world.database.url;
+    world.simulator.freeze();
+    let mut engine = world.engine().await;
+    engine.once().await.unwrap();
+    let (text, json) = status(url).await;
+    assert_has(&text, &["deletions     suspected 0; carried out 0"]);
+    assert!(!text.contains("ALARM") && !text.contains("HELD"), "{text}");
+    assert_eq!((&json["erasures"]["hold"], &json["drift"]["unknown_aml_status"]), (&Value::Null, &json!(0)));
+
+    let id = |n: usize| world.simulator.truth()[n]["submission_id"].as_str().unwrap().to_owned();
+    let (odd, blanked) = (id(0), id(1));
+    world.simulator.patch(&odd, json!({"aml": {"currentstatus": "Amber Flag"}, "a_new_field": 1}));
+    world.simulator.blank(&blanked);
+    engine.once().await.unwrap();
+    let (text, json) = status(url).await;
+    assert_has(
+        &text,
+        &[
+            "deletions     suspected 1: 1 blanked, the next is due; carried out 0",
+            "ALARM 1 submission with an AML status",
+        ],
+    );
+    assert_has(&text, &["drift         3 names that no document has: aml.currentstatus=Amber Flag, a_new_field,"]);
+    assert_eq!(json["erasures"]["pending"], json!({"blanked": 1}));
+    assert_eq!(json["drift"]["names"].as_array().unwrap().len(), 3);
+    let told = ask(url, &["explain", &blanked]).await.stdout;
+    assert_has(
+        &told,
+        &["suspected     blanked, noticed by once ", "not confirmed", "confirm: it seems to be deleted (blanked)"],
+    );
+
+    // Too much at once waits for an operator.
+    let hold = "insert into argos.erasure_holds values ('default', now() - interval '3 hours', 15, 20)";
+    world.database.execute(hold).await;
+    let (text, json) = status(url).await;
+    assert_has(&text, &["suspected 1: 1 blanked, HELD; ", "HELD since ", "15 of 20 submissions seemed to be deleted"]);
+    assert_has(&text, &["erasure list --project default", "erasure release --project default"]);
+    assert_eq!(
+        (&json["erasures"]["hold"]["suspicions"], &json["erasures"]["next_check_at"]),
+        (&json!(15), &Value::Null)
+    );
+    let told = ask(url, &["explain", &blanked]).await.stdout;
+    assert_has(&told, &["held          the project's deletions wait for an operator"]);
+    assert!(!told.contains("confirm: "), "{told}");
+
+    world.database.execute("delete from argos.erasure_holds").await;
+    for _ in 0..2 {
+        engine.confirm().await.unwrap();
+    }
+    engine.release().await.unwrap();
+    let (text, json) = status(url).await;
+    assert_has(&text, &["deletions     suspected 0; carried out 1, the last "]);
+    assert_eq!((&json["erasures"]["carried_out"], &json["erasures"]["pending"]), (&json!(1), &json!({})));
+    let told = ask(url, &["explain", &blanked, "--json"]).await.stdout;
+    let story: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&story["suspicion"], &story["erased"][0]["kind"]), (&Value::Null, &json!("blanked")));
+    let told = ask(url, &["explain", &blanked]).await.stdout;
+    assert_has(&told, &["receipt       blanked at version ", ", erased "]);
+}
+
+#[tokio::test]
 async fn p9_a_refused_key_is_told_with_advice_until_it_is_taken_again() {
     let clock = Clock::manual(Clock::system().now());
     let world = World::with(Options::default(), &[], clock.clone()).await;
@@ -277,6 +386,7 @@ async fn status_and_explain_work_beside_a_running_daemon_and_with_the_documented
     let (text, json) = status(&reader).await;
     assert_has(&text, &["writer        the-daemon, epoch 1, lease until "]);
     assert_eq!(json["writer"]["holder"], "the-daemon");
+    assert!(json["vendor"]["facts"].is_object() && json["drift"]["unknown_aml_status"].is_i64(), "{json}");
     let id = world.database.text("select min(submission_id) from argos.submissions").await.unwrap();
     let told = ask(&reader, &["explain", &id]).await;
     assert_eq!(told.code, Some(0), "{told:?}");
@@ -321,7 +431,7 @@ async fn p11_explain_tells_every_version_and_event_and_nothing_of_the_person() {
         &[
             &submission,
             "version 3; kyc approved; aml Red Flag",
-            "list at version 2",
+            "list at version 3",
             "id at version 3",
             "waits         lag, since ",
             "refresh: it waits to be read by id (lag)",

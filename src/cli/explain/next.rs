@@ -1,13 +1,17 @@
 //! Which lanes look at a submission next. Pure.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::DayRead;
+use crate::cli::words::{ago, length};
 use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::lane::Lane;
-use crate::store::explain::{Submission, Waiting};
-use crate::sync::plan;
+use crate::store::explain::{Submission, Suspicion, Waiting};
+use crate::sync::plan::{self, Forecast};
 
 /// A look that will be taken.
 #[derive(Debug, PartialEq, Serialize)]
@@ -18,18 +22,29 @@ pub(super) struct Look {
     pub(super) why: String,
 }
 
+/// What decides who looks next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    pub(super) submission: Option<&'a Submission>,
+    pub(super) day: Option<&'a DayRead>,
+    pub(super) waiting: Option<&'a Waiting>,
+    pub(super) suspicion: Option<&'a Suspicion>,
+    /// `None`: the database does not know the project.
+    pub(super) forecast: Option<&'a Forecast>,
+}
+
 /// Who looks next, the soonest first. What is not stored is looked at by whoever finds it.
-pub(super) fn looks(
-    submission: Option<&Submission>,
-    day: Option<&DayRead>,
-    waiting: Option<&Waiting>,
-    poll: &Poll,
-    now: Timestamp,
-) -> Vec<Look> {
+pub(super) fn looks(known: &Known<'_>, poll: &Poll, now: Timestamp) -> Vec<Look> {
+    let Known { submission, day, waiting, suspicion, forecast } = *known;
     let mut looks = Vec::new();
     let mut look = |lane: Lane, why: String| looks.push(Look { lane: lane.as_str(), why });
     if let Some(waiting) = waiting {
         look(Lane::Refresh, format!("it waits to be read by id ({}), as soon as the budget allows", waiting.reason));
+    }
+    if let Some(suspicion) = suspicion.filter(|suspicion| suspicion.held_since.is_none()) {
+        let at = suspicion.next_check_at;
+        let when = if at > now { ago(at, now) } else { "as soon as the budget allows".to_owned() };
+        look(Lane::Confirm, format!("it seems to be deleted ({}): asked for by id {when}", suspicion.kind));
     }
     let Some(submission) = submission else { return looks };
     if submission.gone_at.is_some() {
@@ -37,13 +52,15 @@ pub(super) fn looks(
         return looks;
     }
     let (first, last) = plan::hot_days(now, poll.lookback);
-    let every = humantime::format_duration(poll.interval);
+    // What the plan makes of the settings and the budget.
+    let every = |every: Duration| TimeDelta::from_std(every).map(length).unwrap_or_default();
+    let hot_every = every(forecast.map_or(poll.interval, |forecast| forecast.hot.every));
     if !submission.dated {
         look(Lane::Refresh, "its created_at cannot be read, so it is asked for by id from time to time".to_owned());
     } else if (first..=last).contains(&submission.created_day) {
         look(
             Lane::Hot,
-            format!("the next walk: its day is one of the newest (poll.lookback); one begins every {every}"),
+            format!("the next walk: its day is one of the newest (poll.lookback); one begins every {hot_every}"),
         );
     }
     if day.is_some_and(|day| day.to_verify) {
@@ -52,11 +69,15 @@ pub(super) fn looks(
     let hot = looks.iter().any(|look| look.lane == Lane::Hot.as_str());
     let open = submission.kyc_result.as_deref().filter(|result| ["incomplete", "pending"].contains(result));
     if let (Some(result), false) = (open, hot) {
-        let why = format!("it is {result}; the older its day, the less often it is asked for");
+        let youngest = forecast.map(|forecast| format!("; the youngest every {}", every(forecast.open.every)));
+        let youngest = youngest.unwrap_or_default();
+        let why = format!("it is {result}; the older its day, the less often it is asked for{youngest}");
         looks.push(Look { lane: Lane::Open.as_str(), why });
     }
     if !hot {
-        let why = "when the round through all days comes to its day; those read longest ago come first".to_owned();
+        let round = forecast.and_then(|forecast| forecast.sweep).map(|sweep| every(sweep.every));
+        let round = round.map(|round| format!("; a round takes {round}")).unwrap_or_default();
+        let why = format!("when the round through all days comes to its day; those read longest ago come first{round}");
         looks.push(Look { lane: Lane::Sweep.as_str(), why });
     }
     looks
@@ -64,8 +85,6 @@ pub(super) fn looks(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::Settings;
 
@@ -80,6 +99,7 @@ mod tests {
             kyc_result: Some(result.to_owned()),
             aml_status: None,
             gone_at: None,
+            removed_fields: None,
         }
     }
 
@@ -89,7 +109,9 @@ mod tests {
         let poll = Poll { lookback: day * 3, ..Settings::default().poll };
         let day = DayRead { covered_at: None, open_checked_at: None, to_verify };
         let waiting = waits.then(|| Waiting { reason: "refresh".to_owned(), requested_at: now });
-        looks(Some(submission), Some(&day), waiting.as_ref(), &poll, now).iter().map(|look| look.lane).collect()
+        let known =
+            Known { submission: Some(submission), day: Some(&day), waiting: waiting.as_ref(), ..Known::default() };
+        looks(&known, &poll, now).iter().map(|look| look.lane).collect()
     }
 
     #[test]

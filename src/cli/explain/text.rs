@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Story;
-use crate::cli::words::{COLUMNS, at_and_ago, lines, moment, row};
+use crate::cli::words::{COLUMNS, ago, at_and_ago, lines, moment, row};
 use crate::store::explain::{Event, Version};
 
 pub(super) fn of(story: &Story) -> String {
@@ -21,10 +21,13 @@ pub(super) fn of(story: &Story) -> String {
         if let Some(at) = submission.gone_at {
             row(&mut text, "gone", &format!("the vendor no longer has it: {}", at_and_ago(at, now)));
         }
-        // Marks of other tables (erasures, receipts): a line here.
+        if let Some(fields) = submission.removed_fields.as_ref().filter(|fields| !fields.is_empty()) {
+            row(&mut text, "removed", &format!("by the vendor, and erased or marked here: {}", fields.join(", ")));
+        }
         let undated = if submission.dated { "" } else { " (its created_at cannot be read)" };
         row(&mut text, "created on", &format!("{}{undated}", submission.created_day));
     }
+    deletion(&mut text, story);
     if let Some(day) = &story.day {
         let read = day.covered_at.map_or("never completely".to_owned(), |at| at_and_ago(at, now));
         row(&mut text, "day read", &read);
@@ -67,6 +70,31 @@ pub(super) fn of(story: &Story) -> String {
         write_event(&mut text, event);
     }
     text
+}
+
+/// Whether it seems to be deleted, and what was erased.
+fn deletion(text: &mut String, story: &Story) {
+    let now = story.at;
+    let fields = |fields: &[String]| if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+    if let Some(suspicion) = &story.suspicion {
+        let confirmed = match suspicion.confirmed_at.last() {
+            Some(at) => format!("confirmed once, {}", ago(*at, now)),
+            None => "not confirmed".to_owned(),
+        };
+        let noticed = format!("noticed by {} {}", suspicion.lane, at_and_ago(suspicion.noticed_at, now));
+        row(text, "suspected", &format!("{}, {noticed}, {confirmed}{}", suspicion.kind, fields(&suspicion.fields)));
+        if let Some(since) = suspicion.held_since {
+            let what = "the project's deletions wait for an operator (argos-sync erasure list)";
+            row(text, "held", &format!("{what} since {}", at_and_ago(since, now)));
+        }
+    }
+    for erased in &story.erased {
+        let how = if erased.mode == "hold" { "kept and marked" } else { "erased" };
+        let again = erased.reappeared_at.map(|at| format!(", shown again {}", ago(at, now))).unwrap_or_default();
+        let at = at_and_ago(erased.executed_at, now);
+        let head = format!("{} at version {}, {how} {at}{again}", erased.kind, erased.version);
+        row(text, "receipt", &format!("{head}{}", fields(&erased.fields)));
+    }
 }
 
 /// What was typed may hold what a terminal obeys.

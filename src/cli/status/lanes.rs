@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::lane;
 use crate::store::status::{Facts, Walk};
-use crate::sync::plan;
+use crate::sync::plan::{self, Forecast, Share};
 
 /// A lane.
 #[derive(Serialize)]
@@ -24,8 +24,13 @@ pub(super) struct Lane {
     pub(super) last_completed_at: Option<Timestamp>,
     /// The walk in progress.
     pub(super) walk: Option<Running>,
-    /// What the plan promises: a change is seen within this time.
+    /// What the plan comes to: from the beginning of one round to that of the next.
+    pub(super) every_seconds: Option<u64>,
+    /// What the plan promises: a change is seen within this time. Open: of the youngest of its submissions.
     pub(super) seen_within_seconds: Option<u64>,
+    /// Whether the budget gives less than the settings ask for; `None`: the project is not configured here, or the plan
+    /// gives the lane no part.
+    pub(super) short: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +45,13 @@ pub(super) struct Running {
 }
 
 /// Hot, open and sweep, and the others that have walked or failed.
-pub(super) fn all(facts: &Facts, first: Option<NaiveDate>, poll: &Poll, now: Timestamp) -> Vec<Lane> {
+pub(super) fn all(
+    facts: &Facts,
+    first: Option<NaiveDate>,
+    forecast: Option<&Forecast>,
+    poll: &Poll,
+    now: Timestamp,
+) -> Vec<Lane> {
     let today = now.date_naive();
     let calendar = &facts.calendar;
     let (hot_first, hot_last) = plan::hot_days(now, poll.lookback);
@@ -63,6 +74,7 @@ pub(super) fn all(facts: &Facts, first: Option<NaiveDate>, poll: &Poll, now: Tim
             return None;
         }
         let read = read_at.as_deref().unwrap_or_default();
+        let share = forecast.and_then(|forecast| share(forecast, lane));
         Some(Lane {
             lane: name.to_owned(),
             days: read_at.as_ref().map(|days| days.len() as u64),
@@ -70,16 +82,23 @@ pub(super) fn all(facts: &Facts, first: Option<NaiveDate>, poll: &Poll, now: Tim
             oldest_read_at: read.iter().flatten().min().copied(),
             last_completed_at: walk.and_then(|walk| walk.last_completed_at),
             walk: walk.filter(|walk| walk.running).map(running),
-            seen_within_seconds: seen_within(lane),
+            every_seconds: share.map(|share| share.every.as_secs()),
+            seen_within_seconds: share.map(|share| share.seen_within.as_secs()),
+            short: share.map(|share| share.short),
         })
     };
     lane::Lane::ALL.into_iter().filter_map(lane).collect()
 }
 
-/// What a lane promises. The plan's forecast is to be asked here; until then nothing is promised and the column is not
-/// shown.
-fn seen_within(_lane: lane::Lane) -> Option<u64> {
-    None
+/// A lane's part of the plan. Of verify, once and single submissions nothing is promised.
+fn share(forecast: &Forecast, lane: lane::Lane) -> Option<Share> {
+    match lane {
+        lane::Lane::Hot => Some(forecast.hot),
+        lane::Lane::Open => Some(forecast.open),
+        lane::Lane::Sweep => forecast.sweep,
+        lane::Lane::Backfill => forecast.backfill,
+        _ => None,
+    }
 }
 
 fn running(walk: &Walk) -> Running {

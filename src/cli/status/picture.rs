@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
+use super::deletions::Erasures;
 use super::lanes::{self, Lane};
+use super::vendor::{Drift, Vendor};
+use crate::cli::outlook;
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
 use crate::domain::calendar::Calendar;
@@ -36,7 +39,9 @@ pub(super) struct Known {
     pub(super) reads_waiting: Waiting,
     pub(super) quarantine: BTreeMap<String, i64>,
     pub(super) errors: Vec<Failure>,
-    // What other tables tell (probes, erasures, drift) comes here, and a line of it into `text`.
+    pub(super) vendor: Vendor,
+    pub(super) drift: Drift,
+    pub(super) erasures: Erasures,
 }
 
 #[derive(Serialize)]
@@ -138,11 +143,13 @@ impl Known {
         let reserved = u64::try_from(facts.reserved).unwrap_or(0);
         let per_day = configured.map(|project| project.api.requests_per_day);
         let first = first_day(&facts, now);
+        let forecast = configured.map(|project| outlook::forecast(&facts, project, poll, now));
         Self {
             import: import(&facts),
             submissions: submissions(&facts),
             days: days_read(&facts, first, now),
-            lanes: lanes::all(&facts, first, poll, now),
+            lanes: lanes::all(&facts, first, forecast.as_ref(), poll, now),
+            vendor: Vendor::new(&facts.findings, configured),
             budget: Budget {
                 reserved: facts.reserved,
                 per_day,
@@ -154,6 +161,8 @@ impl Known {
                 since: facts.reads_since,
             },
             quarantine: facts.quarantine,
+            drift: Drift { unknown_aml_status: facts.unknown_aml, names: facts.drift },
+            erasures: facts.erasures.into(),
             writer: Writer {
                 held: facts.writer.held,
                 holder: facts.writer.holder,

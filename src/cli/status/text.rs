@@ -23,7 +23,9 @@ pub(super) fn of(picture: &Picture) -> String {
     row(&mut text, "import", &import(known, now));
     submissions(&mut text, known);
     days(&mut text, known, now);
-    // What other tables tell (probes, erasures, drift): a line here.
+    known.vendor.rows(&mut text, now);
+    known.drift.row(&mut text);
+    known.erasures.row(&mut text, now);
     row(&mut text, "budget", &budget(known));
     let waiting = &known.reads_waiting;
     let since = waiting.since.map(|at| format!(", the first since {}", length(now - at))).unwrap_or_default();
@@ -34,6 +36,9 @@ pub(super) fn of(picture: &Picture) -> String {
     row(&mut text, "outbox", &format!("last position {}{kept}", grouped(outbox.last_position)));
     text.push('\n');
     lanes(&mut text, &known.lanes, now);
+    known.erasures.alarm(&mut text);
+    known.drift.alarm(&mut text);
+    known.vendor.alarms(&mut text, now);
     for error in &known.errors {
         failure(&mut text, error, now);
     }
@@ -106,7 +111,7 @@ fn budget(known: &Known) -> String {
     }
 }
 
-fn sums(by_reason: &BTreeMap<String, i64>) -> String {
+pub(super) fn sums(by_reason: &BTreeMap<String, i64>) -> String {
     match by_reason.values().sum::<i64>() {
         0 => "0".to_owned(),
         sum => format!("{}: {}", grouped(sum), list(by_reason)),
@@ -118,10 +123,13 @@ fn list(counts: &BTreeMap<String, i64>) -> String {
 }
 
 fn lanes(text: &mut String, lanes: &[Lane], now: Timestamp) {
-    let promised = lanes.iter().any(|lane| lane.seen_within_seconds.is_some());
-    let promise = |value: String| if promised { format!("{value:<13}") } else { String::new() };
-    let head = format!("{:<14}{:>6}  {:<22}{:<16}", "lane", "days", "oldest read", "walk ended");
-    let _ = writeln!(text, "  {head}{}in progress", promise("seen within".to_owned()));
+    // Without settings there is no plan, and nothing is promised.
+    let planned = lanes.iter().any(|lane| lane.seen_within_seconds.is_some());
+    let plan = |every: &str, within: &str| {
+        if planned { format!("{every:<9}{within:<15}") } else { String::new() }
+    };
+    let head = format!("{:<9}{:>6}  {:<18}{:<13}", "lane", "days", "oldest read", "walk ended");
+    let _ = writeln!(text, "  {head}{}in progress", plan("every", "seen within"));
     for lane in lanes {
         let days = lane.days.map_or("-".to_owned(), |days| grouped(i128::from(days)));
         let oldest = match (lane.never_read, lane.oldest_read_at) {
@@ -134,10 +142,20 @@ fn lanes(text: &mut String, lanes: &[Lane], now: Timestamp) {
             let what = if walk.by_id { "submission" } else { "page" };
             format!("{}, {}", count(walk.pages, what), length(now - walk.started_at))
         });
-        let seconds = lane.seen_within_seconds.and_then(|seconds| i64::try_from(seconds).ok());
-        let within = seconds.and_then(chrono::TimeDelta::try_seconds).map_or("-".to_owned(), length);
-        let _ = writeln!(text, "  {:<14}{days:>6}  {oldest:<22}{ended:<16}{}{running}", lane.lane, promise(within));
+        let short = if lane.short == Some(true) { ", short" } else { "" };
+        let plan = plan(&time(lane.every_seconds), &format!("{}{short}", time(lane.seen_within_seconds)));
+        let _ = writeln!(text, "  {:<9}{days:>6}  {oldest:<18}{ended:<13}{plan}{running}", lane.lane);
     }
+    if lanes.iter().any(|lane| lane.short == Some(true)) {
+        text.push('\n');
+        row(text, "short", "the budget gives less than the settings ask for: see argos-sync plan");
+    }
+}
+
+/// A length of time of the plan.
+fn time(seconds: Option<u64>) -> String {
+    let time = seconds.and_then(|seconds| chrono::TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
+    time.map_or("-".to_owned(), length)
 }
 
 fn failure(text: &mut String, error: &Failure, now: Timestamp) {

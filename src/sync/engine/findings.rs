@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::Engine;
 use crate::chain::chain;
-use crate::config::{Dialect, Parameters};
+use crate::config::{Api, Dialect, Parameters};
 use crate::domain::drift::Named;
 use crate::domain::probe::{Fact, Findings, Settings};
 use crate::store::error::StoreError;
@@ -13,7 +13,7 @@ use crate::store::{drift, probe};
 use crate::sync::error::SyncError;
 
 /// What an unknown AML status means and what to do.
-const UNKNOWN_AML: &str = "It is neither a Red Flag nor \"Not Screened\": look at these submissions in the ARGOS dashboard, and ask the vendor what it means.";
+pub const UNKNOWN_AML: &str = "It is neither a Red Flag nor \"Not Screened\": look at these submissions in the ARGOS dashboard, and ask the vendor what it means.";
 
 impl Engine {
     /// Names what the findings were asked with: server, key, dialect, place of parameters.
@@ -25,9 +25,7 @@ impl Engine {
     }
 
     fn probe_settings(&self) -> Settings {
-        let api = &self.parts.project.api;
-        let (dialect, parameters) = (dialect_name(api.dialect), place_name(api.parameters));
-        Settings { dialect, parameters, count: api.count.into() }
+        probe_settings(&self.parts.project.api)
     }
 
     /// What a probe found, for the log: changes and disagreements with advice.
@@ -111,6 +109,12 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What findings are held against.
+pub fn probe_settings(api: &Api) -> Settings {
+    let (dialect, parameters) = (dialect_name(api.dialect), place_name(api.parameters));
+    Settings { dialect, parameters, count: api.count.into() }
 }
 
 pub(super) fn dialect_name(dialect: Dialect) -> &'static str {

@@ -1,8 +1,6 @@
 //! What an engine needs between pages: the lease, permits, connections, and the numbers it shows.
 
-use std::time::Duration;
-
-use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
 
@@ -46,12 +44,6 @@ impl Picture {
     pub(super) fn fresh(&self, now: Timestamp) -> bool {
         now - self.read_at < FRESH
     }
-}
-
-/// The time left of a UTC day.
-fn until_midnight(now: Timestamp) -> Duration {
-    let tomorrow = now.date_naive().succ_opt().unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
-    (tomorrow - now).to_std().unwrap_or_default()
 }
 
 impl Engine {
@@ -219,7 +211,7 @@ impl Engine {
             budget: Budget {
                 per_day: self.parts.project.api.requests_per_day,
                 left: self.block.map_or(picture.unreserved, |block| block.remaining) + self.parts.client.pace.left(),
-                until_midnight: until_midnight(now),
+                until_midnight: plan::until_midnight(now),
             },
             import,
             lanes: &self.lanes,

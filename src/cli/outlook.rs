@@ -1,0 +1,53 @@
+//! What the plan comes to for a project, made of what the database tells. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::config::{Poll, Project};
+use crate::domain::lane::Lane;
+use crate::store::progress::BEGINNING;
+use crate::store::status::Facts;
+use crate::sync::plan::{self, Budget, Errand, Forecast, Progress, Running, Situation, Target};
+
+/// What a daemon with these settings would promise now, if it starts with no permits of its own.
+pub(super) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Timestamp) -> Forecast {
+    let api = &project.api;
+    let count = facts.page_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(u64::MAX);
+    let count = count.min(api.count.into()).max(1);
+    let import = facts.import.completed_at.is_none().then(|| {
+        let from = facts.import.from.filter(|from| *from != BEGINNING)?;
+        let last = facts.import.to.unwrap_or(now.date_naive());
+        Some((from.min(last), last))
+    });
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    plan::forecast(&Situation {
+        now,
+        calendar: &facts.calendar,
+        poll,
+        filter: facts.findings.filter,
+        page: facts.page_items.map_or(count, |items| (items.round() as u64).clamp(1, count)),
+        budget: Budget {
+            per_day: api.requests_per_day,
+            left: api.requests_per_day.saturating_sub(number(facts.reserved)),
+            until_midnight: plan::until_midnight(now),
+        },
+        import,
+        lanes: &running(facts),
+        refresh: number(facts.reads.values().sum()),
+        confirm_at: facts.erasures.next_check_at,
+        canary_at: None,
+    })
+}
+
+/// The walks in progress: what an import has read already no longer takes time.
+fn running(facts: &Facts) -> BTreeMap<Lane, Progress> {
+    let walks = facts.walks.iter().filter(|walk| walk.running);
+    let progress = walks.filter_map(|walk| {
+        let lane = Lane::parse(&walk.lane)?;
+        let requests = u64::try_from(walk.pages).unwrap_or(0);
+        let errand = Errand { lane, target: Target::Days(walk.days) };
+        let running = Some(Running { errand, started_at: walk.started_at, requests });
+        Some((lane, Progress { running, requests, ..Progress::default() }))
+    });
+    progress.collect()
+}

@@ -1,0 +1,80 @@
+//! What the vendor seems to have deleted, what waits for an operator, and what was erased.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::text::sums;
+use crate::cli::words::{COLUMNS, ago, grouped, lines, moment, row};
+use crate::clock::Timestamp;
+use crate::store::status;
+
+/// Erasures.
+#[derive(Serialize)]
+pub(super) struct Erasures {
+    /// Not confirmed yet, by kind.
+    pub(super) pending: BTreeMap<String, i64>,
+    /// When the first of it is looked at; `None`: nothing is pending, or all of it is held.
+    pub(super) next_check_at: Option<Timestamp>,
+    pub(super) hold: Option<Hold>,
+    /// Receipts.
+    pub(super) carried_out: i64,
+    pub(super) last_at: Option<Timestamp>,
+}
+
+/// What waits for an operator.
+#[derive(Serialize)]
+pub(super) struct Hold {
+    pub(super) since: Timestamp,
+    /// Suspicions when it began.
+    pub(super) suspicions: i64,
+    /// Submissions then.
+    pub(super) submissions: i64,
+    pub(super) advice: String,
+}
+
+impl From<status::Erasures> for Erasures {
+    fn from(of: status::Erasures) -> Self {
+        let hold = of.hold.map(|hold| Hold {
+            since: hold.since,
+            suspicions: hold.suspicions,
+            submissions: hold.submissions,
+            advice: format!(
+                "Check the API key and its rights, and look at them: argos-sync erasure list --project {id}. \
+                 If they are meant: argos-sync erasure release --project {id}.",
+                id = hold.project_id
+            ),
+        });
+        let status::Erasures { pending, next_check_at, carried_out, last_at, .. } = of;
+        Self { pending, next_check_at, hold, carried_out, last_at }
+    }
+}
+
+impl Erasures {
+    pub(super) fn row(&self, text: &mut String, now: Timestamp) {
+        let next = match (self.next_check_at, &self.hold) {
+            (Some(at), _) if at > now => format!(", the next looked at {}", ago(at, now)),
+            (Some(_), _) => ", the next is due".to_owned(),
+            (None, Some(_)) => ", HELD".to_owned(),
+            (None, None) => String::new(),
+        };
+        let last = self.last_at.map(|at| format!(", the last {}", ago(at, now))).unwrap_or_default();
+        let pending = sums(&self.pending);
+        row(text, "deletions", &format!("suspected {pending}{next}; carried out {}{last}", grouped(self.carried_out)));
+    }
+
+    /// What an operator must decide, and on what.
+    pub(super) fn alarm(&self, text: &mut String) {
+        let Some(hold) = &self.hold else { return };
+        text.push_str(&format!(
+            "\n  HELD since {}: {} of {} submissions seemed to be deleted at once\n",
+            moment(hold.since),
+            grouped(hold.suspicions),
+            grouped(hold.submissions)
+        ));
+        text.push_str("    No deletion is carried out until an operator decides; all else goes on.\n");
+        for line in lines(&hold.advice, COLUMNS) {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+}
