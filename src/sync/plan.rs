@@ -80,8 +80,12 @@ pub struct Situation<'a> {
     pub import: Option<Option<DayRange>>,
     /// What each lane did; a lane that did nothing yet has no entry.
     pub lanes: &'a BTreeMap<Lane, Progress>,
-    /// Submissions waiting in `id_reads`.
+    /// How often a walk reads its days: twice where lists lack the screenings.
+    pub phases: u64,
+    /// Submissions waiting in `id_reads` because somebody or something asked for them.
     pub refresh: u64,
+    /// Whether others wait there because lists lack fields.
+    pub details: bool,
     /// When the next suspected erasure is to be confirmed.
     pub confirm_at: Option<Timestamp>,
     /// When the next submission is to be drawn at random and compared.
@@ -147,7 +151,7 @@ impl Situation<'_> {
             Filter::Ignored => None,
             _ => days.map(|days| self.filter.asked(days)),
         };
-        self.calendar.submissions(asked).div_ceil(self.page.max(1)).max(1)
+        self.calendar.submissions(asked).div_ceil(self.page.max(1)).max(1) * self.phases.max(1)
     }
 
     /// What an errand costs from its beginning to its end.

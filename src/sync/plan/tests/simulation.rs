@@ -15,7 +15,9 @@ pub(super) struct World {
     /// How long a request takes.
     pub(super) request: TimeDelta,
     pub(super) import: Option<Option<DayRange>>,
+    pub(super) phases: u64,
     pub(super) refresh: u64,
+    pub(super) details: bool,
     pub(super) confirm_at: Option<Timestamp>,
     pub(super) lanes: BTreeMap<Lane, Progress>,
     /// Requests of the day.
@@ -64,7 +66,9 @@ impl World {
             per_day,
             request: TimeDelta::milliseconds(200),
             import: None,
+            phases: 1,
             refresh: 0,
+            details: false,
             confirm_at: None,
             lanes: BTreeMap::new(),
             used: 0,
@@ -96,7 +100,9 @@ impl World {
             },
             import: self.import,
             lanes: &self.lanes,
+            phases: self.phases,
             refresh: self.refresh,
+            details: self.details,
             confirm_at: self.confirm_at,
             canary_at: None,
         })
