@@ -28,5 +28,6 @@ mod retention;
 mod rules;
 mod status;
 mod support;
+mod thin;
 mod vendor_samples;
 mod views;

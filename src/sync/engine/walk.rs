@@ -65,7 +65,8 @@ impl Walking {
     }
 
     pub(super) fn resumed(lane: Lane, walk: Walk) -> Self {
-        Self { place: Some(walk.clone()), ..Self::new(lane, walk.days, walk.by_id) }
+        let (days, by_id) = (walk.days, walk.by_id);
+        Self { place: Some(walk), ..Self::new(lane, days, by_id) }
     }
 
     /// As the plan sees it.
