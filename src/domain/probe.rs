@@ -243,7 +243,7 @@ impl Findings {
             Some("shown") => false,
             Some("missing") => true,
             // The submission that was probed may have had none.
-            _ => in_views(false) && !in_views(true),
+            _ => self.found_at.is_some() && in_views(false) && !in_views(true),
         };
         let names = |fact: Fact| {
             let names = self.facts.get(&fact).and_then(|stored| stored.value.as_array());

@@ -195,7 +195,10 @@ pub fn next(situation: &Situation<'_>) -> Next {
         let waited = situation.passed_over(turn.errand.lane);
         waited >= PASSED_OVER
     });
-    let between = due(&single).filter(|_| lanes::SINGLE.iter().all(|lane| situation.passed_over(*lane) > 0));
+    // Nobody waits for details, and there may be very many: they come when nothing else is due.
+    let awaited = |turn: &Turn| turn.errand.lane != Lane::Refresh || situation.refresh > 0;
+    let between =
+        due(&single).filter(awaited).filter(|_| lanes::SINGLE.iter().all(|lane| situation.passed_over(*lane) > 0));
     let turn = (first.or(starving).or(between).or(hot_due))
         .or_else(|| [&open, &verify, &long, &single].into_iter().find_map(due));
     if let Some(turn) = turn {

@@ -168,7 +168,7 @@ async fn p1_p7_an_import_of_thin_lists_brings_what_they_lack_and_a_second_round_
 }
 
 #[tokio::test]
-async fn p10_a_late_red_flag_is_seen_in_time_although_lists_carry_no_aml() {
+async fn p1_a_late_red_flag_is_seen_in_time_although_lists_carry_no_aml() {
     let mut thin = Thin::new(options()).await;
     thin.import().await;
     let sweep = thin.engine.forecast().await.unwrap().sweep.unwrap();

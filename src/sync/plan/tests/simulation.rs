@@ -275,7 +275,7 @@ impl World {
                 let row = self.calendar.days.iter_mut().find(|row| row.day == day).unwrap();
                 row.open_checked_at = Some(began);
             }
-            Target::Queue if lane == Lane::Refresh => self.refresh -= 1,
+            Target::Queue if lane == Lane::Refresh => self.refresh = self.refresh.saturating_sub(1),
             Target::Queue => self.confirm_at = Some(self.now + TimeDelta::hours(6)),
         }
         if lane == Lane::Backfill {
