@@ -21,6 +21,9 @@ pub struct Query {
     pub select: Option<(&'static str, String)>,
     /// First and last created-day, both included.
     pub days: Option<(NaiveDate, NaiveDate)>,
+    /// The part of each item to show (`request_type`): `kyc`, `aml`, `data` or `others`, one beside `submission_id`. Such
+    /// a page shows no `created_at`. `None`: whole items.
+    pub request_type: Option<&'static str>,
     /// Page size; the vendor may clip it.
     pub count: Option<u32>,
     /// Where to go on.
@@ -49,6 +52,9 @@ impl Query {
         if let Some((first, last)) = self.days {
             parameters.push(("start_date", first.format(format).to_string()));
             parameters.push(("end_date", last.format(format).to_string()));
+        }
+        if let Some(part) = self.request_type {
+            parameters.push(("request_type", part.to_owned()));
         }
         if let Some(count) = self.count {
             parameters.push(("count", count.to_string()));

@@ -1,6 +1,6 @@
 //! What the plan comes to for a project, made of what the database tells. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
@@ -36,6 +36,8 @@ pub(super) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Times
         refresh: number(facts.reads.values().sum()),
         confirm_at: facts.erasures.next_check_at,
         canary_at: None,
+        phases: facts.findings.lacking(&HashSet::new()).phases(),
+        details: false,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::config::{Poll, Settings};
 use crate::domain::calendar::{Calendar, Day, Filter};
 use crate::exit::Exit;
 use crate::store::error::StoreError;
-use crate::store::{calendar, progress};
+use crate::store::{calendar, probe, progress, views};
 use crate::sync::plan::{self, Budget, Forecast, Share, Situation};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -58,6 +58,7 @@ struct Known {
     page: u64,
     budget: u64,
     filter: Filter,
+    phases: u64,
 }
 
 impl Plan {
@@ -84,6 +85,7 @@ impl Plan {
             page: self.page.or(api.map(|api| api.count.into())).unwrap_or(100),
             budget: self.budget.or(api.map(|api| api.requests_per_day)).unwrap_or(100_000),
             filter: Filter::UNKNOWN,
+            phases: 1,
         })
     }
 }
@@ -96,11 +98,13 @@ impl Plan {
             app.prepare_database().await?;
             let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
             let calendar = calendar::load(&mut connection, &project.id).await?;
-            Ok::<_, StoreError>((calendar, progress::page_size(&mut connection, &project.id).await?))
+            let findings = probe::findings(&mut connection, &project.id).await?;
+            let lacking = findings.lacking(&views::fields(&mut connection, &project.id).await?);
+            Ok::<_, StoreError>((calendar, progress::page_size(&mut connection, &project.id).await?, lacking.phases()))
         };
         let read = read.await;
         app.close().await?;
-        let (calendar, measured) = read?;
+        let (calendar, measured, phases) = read?;
         if calendar.submissions(None) == 0 {
             let message = "the database holds no submission yet: say how many there are, e.g. argos-sync plan --submissions 50000";
             return Err(AppError::Other { message: message.to_owned(), exit: Exit::Usage });
@@ -112,6 +116,7 @@ impl Plan {
                 .unwrap_or(measured.unwrap_or(u64::from(project.api.count)).clamp(1, project.api.count.into())),
             budget: self.budget.unwrap_or(project.api.requests_per_day),
             filter: Filter::UNKNOWN,
+            phases,
         })
     }
 }
@@ -129,6 +134,8 @@ impl Known {
             import: None,
             lanes: &BTreeMap::new(),
             refresh: 0,
+            phases: self.phases,
+            details: false,
             confirm_at: None,
             canary_at: None,
         })
@@ -140,7 +147,7 @@ impl Known {
 
     /// Requests of a first import.
     fn import(&self) -> u64 {
-        self.calendar.submissions(None).div_ceil(self.page).max(1)
+        self.calendar.submissions(None).div_ceil(self.page).max(1) * self.phases
     }
 
     fn json(&self, forecast: &Forecast) -> Value {
@@ -196,7 +203,7 @@ mod tests {
     fn text(submissions: u64, budget: u64) -> String {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         let calendar = spread(submissions, submissions / 100, 365, now);
-        let known = Known { calendar, page: 100, budget, filter: Filter::UNKNOWN };
+        let known = Known { calendar, page: 100, budget, filter: Filter::UNKNOWN, phases: 1 };
         let poll = Settings::default().poll;
         table::text(&known, &known.forecast(&poll, now), &poll)
     }

@@ -81,4 +81,9 @@ impl View {
             Self::Aml => "aml",
         }
     }
+
+    /// The view of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|view| view.as_str() == name)
+    }
 }

@@ -3,16 +3,20 @@
 
 pub mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::calendar::Filter;
+use super::lane::View;
 use crate::clock::Timestamp;
 
 /// A value that says: there was evidence, and it contradicts itself. The daemon then assumes the worst case it knows.
 pub const UNCLEAR: &str = "unclear";
+
+/// The most names of fields that are gathered.
+const MOST_NAMES: usize = 300;
 
 /// Something that is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +98,7 @@ impl Fact {
             Self::Parameters => "Check api.parameters against the place that works now.",
             Self::Count => "Nothing is lost: a walk ends with the list and not with a short page; its cost changes.",
             _ => {
-                "What lists no longer show is seen only by reading single submissions: expect later news, and ask the vendor's support."
+                "What lists no longer show is read in other ways, which cost more requests: expect later news, and ask the vendor's support."
             }
         }
     }
@@ -126,14 +130,14 @@ impl Fact {
             Self::Parameters if !is("both") && !is(settings.parameters) => {
                 Some("The vendor does not read parameters where they are sent: set api.parameters to the place found.")
             }
-            Self::ListAttempts if is("missing") => {
-                Some("Lists carry no attempts: they are seen only when a submission is read by id.")
-            }
+            Self::ListAttempts if is("missing") => Some(
+                "Lists carry no attempts: what a list shows as new or changed is read by id, too. An import costs one request more per submission.",
+            ),
             Self::ListAml if is("missing") => Some(
-                "Lists carry no aml: a Red Flag is seen only when a submission is read by id, or by pages of request_type=aml.",
+                "Lists carry no aml: every list is read again as pages of request_type=aml, so reading costs twice the requests.",
             ),
             Self::ListUpdatedAt if is("missing") => Some(
-                "Lists carry no updated_at, as in the printed samples: it is seen when a submission is read by id.",
+                "Lists carry no updated_at, as in the printed samples: what a list shows as new or changed is read by id, too.",
             ),
             _ => None,
         }
@@ -201,6 +205,22 @@ pub struct Findings {
     pub facts: BTreeMap<Fact, Stored>,
 }
 
+/// What lists lack and answers by id show. It is read in other ways then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// `aml`: every list is read again as pages of `request_type=aml`.
+    pub screenings: bool,
+    /// Other fields: what lists show as new or changed is read by id, too.
+    pub details: bool,
+}
+
+impl Lacking {
+    /// How often a walk reads its days.
+    pub fn phases(self) -> u64 {
+        if self.screenings { 2 } else { 1 }
+    }
+}
+
 impl Findings {
     /// From what is stored.
     pub fn new(facts: BTreeMap<Fact, Stored>, found_at: Option<Timestamp>, source: Option<String>) -> Self {
@@ -212,6 +232,36 @@ impl Findings {
     /// The text of a fact, if it has one.
     pub fn text(&self, fact: Fact) -> Option<&str> {
         self.facts.get(&fact).and_then(|stored| stored.value.as_str())
+    }
+
+    /// What lists lack. `shown`: the fields that each view of the mirror has ever shown, (view, field).
+    pub fn lacking(&self, shown: &HashSet<(String, String)>) -> Lacking {
+        let screening = |field: &str| field == "aml" || field.starts_with("aml.");
+        let in_views =
+            |list: bool| shown.iter().any(|(view, field)| (view == View::List.as_str()) == list && screening(field));
+        let screenings = match self.text(Fact::ListAml) {
+            Some("shown") => false,
+            Some("missing") => true,
+            // The submission that was probed may have had none.
+            _ => self.found_at.is_some() && in_views(false) && !in_views(true),
+        };
+        let names = |fact: Fact| {
+            let names = self.facts.get(&fact).and_then(|stored| stored.value.as_array());
+            names.into_iter().flatten().filter_map(Value::as_str)
+        };
+        let listed = |field: &str| {
+            names(Fact::ListFields).any(|name| name == field)
+                || shown.contains(&(View::List.as_str().to_owned(), field.to_owned()))
+        };
+        // The project's own settings are in each answer by id, and no part of a submission.
+        let aside = |field: &str| screening(field) || field.split('.').next() == Some("project_options");
+        let missing = |fact: Fact| self.text(fact) == Some("missing");
+        let details = missing(Fact::ListAttempts)
+            || missing(Fact::ListUpdatedAt)
+            // A list of names that is full says nothing about what is not in it.
+            || (names(Fact::ListFields).count() < MOST_NAMES
+                && names(Fact::IdFields).any(|field| !aside(field) && !listed(field)));
+        Lacking { screenings, details }
     }
 
     /// Whether it is time to probe again: never done, a day ago, an hour ago while it could not tell what dates filter
@@ -256,11 +306,10 @@ impl Findings {
 
 /// Names of fields, gathered; a bound keeps a vendor that invents names from filling the row.
 fn union(old: Option<&Value>, new: &Value) -> Value {
-    const MOST: usize = 300;
     let names = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let all = names(old).into_iter().chain(names(Some(new)));
     let all: std::collections::BTreeSet<String> = all.filter_map(|name| Some(name.as_str()?.to_owned())).collect();
-    json!(all.into_iter().take(MOST).collect::<Vec<_>>())
+    json!(all.into_iter().take(MOST_NAMES).collect::<Vec<_>>())
 }
 
 fn filter(facts: &BTreeMap<Fact, Stored>) -> Filter {

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::error::StoreError;
 use crate::clock::Timestamp;
+use crate::domain::lane::View;
 
 /// Why a submission is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +37,7 @@ impl Reason {
 /// The most submissions that [`undated`] gives at once.
 const AT_ONCE: i64 = 100;
 
-/// Queues submissions; one that waits already keeps its place and its reason.
+/// Queues submissions; one that waits already keeps its place and its reason, unless it waits for its details alone.
 pub async fn push(
     connection: &mut PgConnection,
     project_id: &str,
@@ -50,7 +51,9 @@ pub async fn push(
     sqlx::query!(
         "insert into argos.id_reads (project_id, submission_id, reason, requested_at)
          select $1, id, $3, $4 from unnest($2::text[]) id
-             on conflict do nothing",
+             on conflict (project_id, submission_id) do update
+            set reason = excluded.reason, requested_at = excluded.requested_at
+          where id_reads.reason = 'details' and excluded.reason <> 'details'",
         project_id,
         ids,
         reason.as_str(),
@@ -62,11 +65,12 @@ pub async fn push(
     Ok(())
 }
 
-/// The submission that has waited longest, and why; `None`: none waits. It stays queued until [`done`].
+/// The submission that has waited longest, and why; `None`: none waits. It stays queued until [`done`]. Those that lists
+/// show without details come last: they may be very many.
 pub async fn next(connection: &mut PgConnection, project_id: &str) -> Result<Option<(String, String)>, StoreError> {
     let row = sqlx::query!(
         "select submission_id, reason from argos.id_reads
-          where project_id = $1 order by requested_at, submission_id limit 1",
+          where project_id = $1 order by reason = 'details', requested_at, submission_id limit 1",
         project_id
     )
     .fetch_optional(connection)
@@ -84,14 +88,58 @@ pub async fn done(connection: &mut PgConnection, project_id: &str, submission_id
     Ok(())
 }
 
-/// How many wait.
+/// How many wait for something else than their details.
 pub async fn count(connection: &mut PgConnection, project_id: &str) -> Result<u64, StoreError> {
-    let count =
-        sqlx::query_scalar!(r#"select count(*) as "count!" from argos.id_reads where project_id = $1"#, project_id)
-            .fetch_one(connection)
-            .await
-            .map_err(StoreError::doing("counting submissions to be read"))?;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from argos.id_reads where project_id = $1 and (reason = 'details') = false"#,
+        project_id
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("counting submissions to be read"))?;
     Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Whether any waits for its details. Not counted: there may be as many as the project has submissions.
+pub async fn details_wait(connection: &mut PgConnection, project_id: &str) -> Result<bool, StoreError> {
+    sqlx::query_scalar!(
+        r#"select exists (select from argos.id_reads where project_id = $1 and (reason = 'details') = true) as "any!""#,
+        project_id
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("looking for submissions without details"))
+}
+
+/// Queues submissions that were never read by id, at most so many: those that lists showed before it was known that they
+/// lack fields. Returns how many.
+pub async fn push_never_read(
+    connection: &mut PgConnection,
+    project_id: &str,
+    most: u64,
+    at: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "insert into argos.id_reads (project_id, submission_id, reason, requested_at)
+         select s.project_id, s.submission_id, $2, $3
+           from argos.submissions s
+          where s.project_id = $1 and s.gone_at is null
+            and not exists (select from argos.submission_views v
+                             where v.project_id = s.project_id and v.submission_id = s.submission_id and v.view = $4)
+            and not exists (select from argos.id_reads r
+                             where r.project_id = s.project_id and r.submission_id = s.submission_id)
+          limit $5
+             on conflict do nothing",
+        project_id,
+        Reason::Details.as_str(),
+        at,
+        View::Id.as_str(),
+        i64::try_from(most).unwrap_or(i64::MAX)
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("queueing submissions without details"))?;
+    Ok(done.rows_affected())
 }
 
 /// Submissions whose created_at cannot be read and whose state is from before `older_than`: no walk with dates need show

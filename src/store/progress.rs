@@ -9,7 +9,7 @@ use super::error::{StoreError, touched};
 use crate::clock::Timestamp;
 use crate::domain::calendar::DayRange;
 use crate::domain::hash::Hash;
-use crate::domain::lane::Lane;
+use crate::domain::lane::{Lane, View};
 use crate::domain::seen::Seen;
 
 /// A project's row.
@@ -159,6 +159,8 @@ pub struct Walk {
     pub days: Option<DayRange>,
     /// Whether it is a round over the open submissions of its day, by id.
     pub by_id: bool,
+    /// What it reads now: lists, then screenings where lists lack them; or single submissions.
+    pub view: View,
     /// Number of its first request, counted over lease epochs: what was stored before, it must show.
     pub first_request: i64,
     /// Send time of its first request.
@@ -177,20 +179,21 @@ pub struct Walk {
 pub async fn walks(connection: &mut PgConnection, project_id: &str) -> Result<Vec<(Lane, Walk)>, StoreError> {
     let rows = sqlx::query!(
         "select lane, source, from_day, to_day, by_id, first_request, started_at, cursor_id, cursor_date, pages, items,
-                seen
+                seen, view
            from argos.walks where project_id = $1 and completed_at is null",
         project_id
     )
     .fetch_all(connection)
     .await
     .map_err(StoreError::doing("reading walks"))?;
-    // A lane of a later release, or a digest that is none, is a walk that begins anew.
+    // A lane or a view of a later release, or a digest that is none, is a walk that begins anew.
     let walk = rows.into_iter().filter_map(|row| {
         let walk = Walk {
             // A source that is no hash equals none, so such a walk is not gone on with.
             source: row.source.try_into().unwrap_or_default(),
             days: row.from_day.zip(row.to_day),
             by_id: row.by_id,
+            view: View::parse(&row.view)?,
             first_request: row.first_request,
             started_at: row.started_at,
             cursor: row.cursor_id.map(|id| (id, row.cursor_date.unwrap_or_default())),
@@ -229,15 +232,15 @@ pub async fn save_walk(
 ) -> Result<(), StoreError> {
     let done = sqlx::query!(
         "insert into argos.walks (project_id, lane, from_day, to_day, started_at, cursor_id, cursor_date, pages, items,
-                                  completed_at, last_completed_at, source, by_id, first_request, seen)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14)
+                                  completed_at, last_completed_at, source, by_id, first_request, seen, view)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14, $15)
              on conflict (project_id, lane) do update
             set from_day = excluded.from_day, to_day = excluded.to_day, started_at = excluded.started_at,
                 cursor_id = excluded.cursor_id, cursor_date = excluded.cursor_date,
                 pages = excluded.pages, items = excluded.items, completed_at = excluded.completed_at,
                 last_completed_at = coalesce(excluded.completed_at, walks.last_completed_at),
                 source = excluded.source, by_id = excluded.by_id, first_request = excluded.first_request,
-                seen = excluded.seen",
+                seen = excluded.seen, view = excluded.view",
         project_id,
         lane.as_str(),
         walk.days.map(|days| days.0),
@@ -252,7 +255,8 @@ pub async fn save_walk(
         walk.by_id,
         walk.first_request,
         // Of no use once the walk is complete.
-        completed_at.map_or_else(|| walk.seen.to_bytes(), |_| Vec::new())
+        completed_at.map_or_else(|| walk.seen.to_bytes(), |_| Vec::new()),
+        walk.view.as_str()
     )
     .execute(connection)
     .await
@@ -265,7 +269,8 @@ pub async fn drop_walk(connection: &mut PgConnection, project_id: &str, lane: La
     let doing = "forgetting a walk";
     let kept = sqlx::query!(
         "update argos.walks
-            set completed_at = last_completed_at, pages = 0, items = 0, cursor_id = null, cursor_date = null, seen = ''
+            set completed_at = last_completed_at, pages = 0, items = 0, cursor_id = null, cursor_date = null, seen = '',
+                view = 'list'
           where project_id = $1 and lane = $2 and completed_at is null and last_completed_at is not null",
         project_id,
         lane.as_str()

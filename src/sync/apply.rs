@@ -55,6 +55,8 @@ pub struct Scope<'a> {
     pub end: End,
     /// W3C trace context of the pass.
     pub traceparent: &'a str,
+    /// Whether lists lack fields, so that what one shows as new or changed is to be read by id.
+    pub details: bool,
     /// Upper bound of a statement.
     pub statement_timeout: Duration,
     /// Whether to take everything back at the end: what would change is only counted.
@@ -68,6 +70,8 @@ pub struct Scope<'a> {
 pub enum End {
     /// The walk goes on.
     More,
+    /// The list is complete and its days are covered; the walk goes on with their screenings, which the list lacks.
+    Listed,
     /// The walk is complete: its days are covered.
     Covered,
     /// The walk is complete, and it read the project from its beginning.
@@ -129,6 +133,10 @@ async fn apply_once(
         write(&mut transaction, scope, &all, &mut counts).await?;
         events.extend(all.iter().flat_map(|version| version.events.iter().cloned()));
         well.extend(all.iter().map(|version| version.submission.submission_id.clone()));
+    }
+    if scope.details && scope.page.view != View::Id {
+        let ids: Vec<String> = versions.iter().map(|(_, version)| version.submission.submission_id.clone()).collect();
+        id_reads::push(&mut transaction, project_id, &ids, Reason::Details, scope.page.observed_at).await?;
     }
     // Only now: what PostgreSQL refuses could be decoded and is not well.
     if !well.is_empty() {

@@ -5,14 +5,16 @@ use sqlx::PgConnection;
 use super::apply::{End, Scope};
 use super::report::Counts;
 use crate::argos::envelope;
-use crate::domain::lane::Lane;
+use crate::domain::lane::{Lane, View};
+use crate::domain::seen::Seen;
 use crate::domain::submission::drift;
 use crate::store::error::StoreError;
 use crate::store::progress::{self, Walk};
 use crate::store::{calendar, erasure};
 
 /// Saves a walk's place after a page; part of the page's transaction, after its rows. With the last page its days are
-/// covered, and days that did not show all that is stored are marked to be walked again.
+/// covered, and days that did not show all that is stored are marked to be walked again. Pages of screenings cover
+/// nothing.
 pub(super) async fn advance(
     connection: &mut PgConnection,
     page: &envelope::Page,
@@ -25,6 +27,11 @@ pub(super) async fn advance(
         return Ok(walk);
     }
     let (project_id, lane, at) = (scope.page.project_id, scope.page.lane, scope.page.observed_at);
+    let completed_at = matches!(scope.end, End::Covered | End::Imported).then_some(at);
+    if walk.view == View::Aml {
+        progress::save_walk(connection, project_id, lane, &walk, completed_at).await?;
+        return Ok(walk);
+    }
     // Each id once: an id that the page names twice would look like another id more.
     let mut ids: Vec<String> = page.items().filter_map(|item| item.submission_id.map(str::to_owned)).collect();
     ids.sort_unstable();
@@ -36,11 +43,13 @@ pub(super) async fn advance(
         }
         calendar::collect_ids(connection, project_id, &ids).await?;
     }
-    let done = scope.end != End::More;
-    progress::save_walk(connection, project_id, lane, &walk, done.then_some(at)).await?;
-    if !done {
+    if scope.end == End::More {
+        progress::save_walk(connection, project_id, lane, &walk, None).await?;
         return Ok(walk);
     }
+    let screenings = Walk { view: View::Aml, cursor: None, seen: Seen::default(), ..walk.clone() };
+    let next = if scope.end == End::Listed { screenings } else { walk.clone() };
+    progress::save_walk(connection, project_id, lane, &next, completed_at).await?;
     // Where dates do not filter by created_at, a walk of some days has not seen all that was created on them.
     if scope.covers {
         calendar::cover(connection, project_id, &walk).await?;
@@ -58,5 +67,5 @@ pub(super) async fn advance(
             calendar::mark(connection, project_id, &differ, at).await?;
         }
     }
-    Ok(walk)
+    Ok(next)
 }

@@ -99,6 +99,7 @@ pub struct Engine {
 
 /// What a turn did.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per request")]
 pub enum Turn {
     /// One request; its walk goes on.
     Went,
@@ -180,10 +181,16 @@ impl Engine {
     /// The walk that reads some days again, or (without days) does what is left of the import; `None`: nothing is left.
     pub async fn backfill(&mut self, days: Option<DayRange>) -> Result<Option<Errand>, SyncError> {
         self.look().await?;
+        let import = days.is_none();
         let days = match days {
             Some(days) => Some(Some(days)),
             None => self.situation().import,
         };
+        // The import goes up to the day on which it began: one that was interrupted yesterday goes on.
+        let running = self.lanes.get(&Lane::Backfill).and_then(|progress| progress.running);
+        if let (Some(running), Some(_), true) = (running, days, import) {
+            return Ok(Some(running.errand));
+        }
         Ok(days.map(|days| Errand { lane: Lane::Backfill, target: Target::Days(days) }))
     }
 

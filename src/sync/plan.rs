@@ -31,6 +31,9 @@ const PASSED_OVER: u64 = 9;
 /// The least time that a walk may take before it counts as stale.
 const LEAST_WALK: f64 = 600.0;
 
+/// The same for the import and for days that are read again: a week.
+const LEAST_IMPORT: f64 = 604_800.0;
+
 /// Something to read: one walk, one round, or one submission. It is done a request at a time, and what is due next is
 /// asked again after each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +83,12 @@ pub struct Situation<'a> {
     pub import: Option<Option<DayRange>>,
     /// What each lane did; a lane that did nothing yet has no entry.
     pub lanes: &'a BTreeMap<Lane, Progress>,
-    /// Submissions waiting in `id_reads`.
+    /// How often a walk reads its days: twice where lists lack the screenings.
+    pub phases: u64,
+    /// Submissions waiting in `id_reads` because somebody or something asked for them.
     pub refresh: u64,
+    /// Whether others wait there because lists lack fields.
+    pub details: bool,
     /// When the next suspected erasure is to be confirmed.
     pub confirm_at: Option<Timestamp>,
     /// When the next submission is to be drawn at random and compared.
@@ -147,7 +154,7 @@ impl Situation<'_> {
             Filter::Ignored => None,
             _ => days.map(|days| self.filter.asked(days)),
         };
-        self.calendar.submissions(asked).div_ceil(self.page.max(1)).max(1)
+        self.calendar.submissions(asked).div_ceil(self.page.max(1)).max(1) * self.phases.max(1)
     }
 
     /// What an errand costs from its beginning to its end.
@@ -191,7 +198,10 @@ pub fn next(situation: &Situation<'_>) -> Next {
         let waited = situation.passed_over(turn.errand.lane);
         waited >= PASSED_OVER
     });
-    let between = due(&single).filter(|_| lanes::SINGLE.iter().all(|lane| situation.passed_over(*lane) > 0));
+    // Nobody waits for details, and there may be very many: they come when nothing else is due.
+    let awaited = |turn: &Turn| turn.errand.lane != Lane::Refresh || situation.refresh > 0;
+    let between =
+        due(&single).filter(awaited).filter(|_| lanes::SINGLE.iter().all(|lane| situation.passed_over(*lane) > 0));
     let turn = (first.or(starving).or(between).or(hot_due))
         .or_else(|| [&open, &verify, &long, &single].into_iter().find_map(due));
     if let Some(turn) = turn {
@@ -202,11 +212,14 @@ pub fn next(situation: &Situation<'_>) -> Next {
 }
 
 /// Whether a walk or round took so long that it is to start over: three times what [`forecast()`] gives it, at least ten
-/// minutes. One that turned out longer than the calendar knew, as a first import does, has time for what it read.
+/// minutes (an import: a week). One that turned out longer than the calendar knew, as a first import does, has time for what it read.
 pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
     let forecast = forecast(situation);
     let requests = situation.cost(running.errand.target).max(running.requests + 1) as f64;
-    let allowed = LEAST_WALK.max(3.0 * requests * forecast.pace(running.errand.lane));
+    // An import is to come to its end however slow the vendor is, and however often it was interrupted.
+    let whole = matches!(running.errand.lane, Lane::Backfill | Lane::Once);
+    let least = if whole { LEAST_IMPORT } else { LEAST_WALK };
+    let allowed = least.max(3.0 * requests * forecast.pace(running.errand.lane));
     seconds(running.started_at, situation.now) > allowed
 }
 

@@ -29,6 +29,7 @@ mod retention;
 mod rules;
 mod status;
 mod support;
+mod thin;
 mod vendor_samples;
 mod views;
 mod years;

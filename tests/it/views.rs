@@ -208,6 +208,7 @@ async fn screenings(vendor: &Verbatim, items: &str) -> Counts {
     let scope = Scope {
         covers: false,
         dry_run: false,
+        details: false,
         page: prepare::Page {
             project_id: "default",
             key: &key,

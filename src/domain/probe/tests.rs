@@ -237,3 +237,41 @@ proptest! {
         }
     }
 }
+
+fn knowing(facts: &[(Fact, Value)]) -> Findings {
+    let mut findings = Findings::new(BTreeMap::new(), None, None);
+    let found = facts.iter().map(|(fact, value)| Finding::new(*fact, value.clone(), String::new()));
+    findings.learn(found.collect(), "2026-03-01T00:00:00Z".parse().unwrap(), "source");
+    findings
+}
+
+#[test]
+fn what_lists_lack_follows_from_the_facts_and_from_what_the_mirror_has_seen() {
+    let nothing = HashSet::new();
+    let lacking = |facts: &[(Fact, Value)], shown: &HashSet<_>| {
+        let Lacking { screenings, details } = knowing(facts).lacking(shown);
+        (screenings, details)
+    };
+    assert_eq!(lacking(&[], &nothing), (false, false));
+    assert_eq!(lacking(&[(Fact::ListAml, json!("missing"))], &nothing), (true, false));
+    assert_eq!(lacking(&[(Fact::ListAttempts, json!("missing"))], &nothing), (false, true));
+    assert_eq!(lacking(&[(Fact::ListUpdatedAt, json!("missing"))], &nothing), (false, true));
+
+    // Another field than those; but neither a screening nor the project's settings.
+    let fields = |id: &str| {
+        [(Fact::ListFields, json!(["created_at", "kyc.result"])), (Fact::IdFields, json!(["kyc.result", id]))]
+    };
+    assert_eq!(lacking(&fields("OCR_raw.a"), &nothing), (false, true));
+    assert_eq!(lacking(&fields("created_at"), &nothing), (false, false));
+    assert_eq!(lacking(&fields("aml.currentstatus"), &nothing), (false, false));
+    assert_eq!(lacking(&fields("project_options.option_aml"), &nothing), (false, false));
+    let shown = |view: &str, field: &str| (view.to_owned(), field.to_owned());
+    assert_eq!(lacking(&fields("OCR_raw.a"), &HashSet::from([shown("list", "OCR_raw.a")])), (false, false));
+
+    // The submission that was probed had no screening, another one that was read by id has.
+    let mut mirror = HashSet::from([shown("id", "aml.currentstatus"), shown("list", "created_at")]);
+    assert_eq!(lacking(&[], &mirror), (true, false));
+    assert_eq!(lacking(&[(Fact::ListAml, json!("shown"))], &mirror), (false, false));
+    mirror.insert(shown("list", "aml.currentstatus"));
+    assert_eq!(lacking(&[], &mirror), (false, false));
+}

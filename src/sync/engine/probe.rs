@@ -22,7 +22,7 @@ use crate::domain::time;
 use crate::store::error::StoreError;
 use crate::store::id_reads::{self, Reason};
 use crate::store::lease::Lease;
-use crate::store::probe;
+use crate::store::{probe, views};
 use crate::sync::error::SyncError;
 
 /// The most requests of one probe (tries apart).
@@ -95,6 +95,15 @@ impl Engine {
         // No walk with dates need show these: they are asked for by id as often as the vendor is probed.
         let undated = id_reads::undated(&mut transaction, &project_id, at).await?;
         id_reads::push(&mut transaction, &project_id, &undated, Reason::NoDate, at).await?;
+        // What was mirrored before it was known that lists lack fields; at most a day's requests at once.
+        let lacking = findings.lacking(&views::fields(&mut transaction, &project_id).await?);
+        let most = self.parts.project.api.requests_per_day;
+        if lacking.details && id_reads::push_never_read(&mut transaction, &project_id, most, at).await? > 0 {
+            tracing::warn!(
+                project = project_id,
+                "lists lack fields: submissions that were never read by id are queued"
+            );
+        }
         transaction.commit().await.map_err(StoreError::doing("committing the findings"))?;
         self.tell_findings(&findings, &changed, look.requests);
         self.show_findings(&findings);

@@ -13,13 +13,13 @@ use crate::argos::query::Query;
 use crate::clock::Timestamp;
 use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
-use crate::domain::probe::Findings;
+use crate::domain::probe::{Findings, Lacking};
 use crate::domain::submission::KYC_RESULTS;
 use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe};
+use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -33,9 +33,13 @@ pub(super) struct Picture {
     pub(super) calendar: Calendar,
     /// Requests of today that nobody has reserved.
     unreserved: u64,
-    /// Submissions that wait to be read by id.
+    /// Submissions that wait to be read by id for another reason than their details.
     refresh: u64,
+    /// Whether any waits for its details.
+    details: bool,
     pub(super) findings: Findings,
+    /// What lists lack.
+    pub(super) lacking: Lacking,
     /// When the next suspected deletion is to be looked at again.
     confirm_at: Option<Timestamp>,
 }
@@ -155,7 +159,9 @@ impl Engine {
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
         let refresh = id_reads::count(&mut transaction, &project_id).await?;
+        let details = id_reads::details_wait(&mut transaction, &project_id).await?;
         let findings = probe::findings(&mut transaction, &project_id).await?;
+        let lacking = findings.lacking(&views::fields(&mut transaction, &project_id).await?);
         let confirm_at = erasure::next_due(&mut transaction, &project_id).await?;
         let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
@@ -168,8 +174,17 @@ impl Engine {
         }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
-        self.picture =
-            Some(Picture { read_at: now, project, calendar, unreserved: left, refresh, findings, confirm_at });
+        self.picture = Some(Picture {
+            read_at: now,
+            project,
+            calendar,
+            unreserved: left,
+            refresh,
+            details,
+            findings,
+            lacking,
+            confirm_at,
+        });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -215,7 +230,9 @@ impl Engine {
             },
             import,
             lanes: &self.lanes,
+            phases: picture.lacking.phases(),
             refresh: picture.refresh,
+            details: picture.details,
             confirm_at: picture.confirm_at,
             canary_at: self.canary_at,
         }

@@ -138,7 +138,8 @@ impl Engine {
     async fn page_of(&mut self, walking: &mut Walking) -> Result<Option<PassReport>, SyncError> {
         let cursor = walking.place.as_ref().and_then(cursor_of);
         let asked = walking.days.map(|days| self.filter().asked(days));
-        let Some(answer) = self.next_page(walking.lane, asked, cursor.clone()).await? else {
+        let view = walking.place.as_ref().map_or(View::List, |walk| walk.view);
+        let Some(answer) = self.next_page(walking.lane, view, asked, cursor.clone()).await? else {
             return Ok(Some(walking.report.clone()));
         };
         self.request_no += 1;
@@ -146,6 +147,7 @@ impl Engine {
         self.believable(walking, &walk, cursor, &answer.content).await?;
         let end = match &walk.cursor {
             Some(_) => End::More,
+            None if view == View::List && self.screens(walking.lane) && walk.items > 0 => End::Listed,
             None if self.imports(walking) => End::Imported,
             None => End::Covered,
         };
@@ -154,7 +156,7 @@ impl Engine {
             walking.full_pages.1 += answer.content.len() as u64;
         }
         let covers = walking.days.is_none() || matches!(self.filter(), Filter::Created { .. });
-        let (counts, walk) = self.apply(walking, asked, covers, &answer, View::List, Some(&walk), end).await?;
+        let (counts, walk) = self.apply(walking, asked, covers, &answer, view, Some(&walk), end).await?;
         walking.place = walk;
         counts.publish(&self.parts.metrics, walking.lane);
         self.drift.note(&counts.drift);
@@ -166,7 +168,11 @@ impl Engine {
         if walking.report.pages.is_multiple_of(PAGES_UNTIL_LARGER) && self.count < self.parts.project.api.count {
             self.count = self.count.saturating_mul(2).min(self.parts.project.api.count);
         }
-        if end == End::More {
+        if matches!(end, End::More | End::Listed) {
+            if end == End::Listed {
+                // The keys of the second list are likely those of the first.
+                walking.cursors.clear();
+            }
             return Ok(None);
         }
         walking.report.complete = true;
@@ -177,6 +183,17 @@ impl Engine {
         progress.requests = place.map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
         self.learn_page(walking.full_pages).await?;
         Ok(Some(walking.report.clone()))
+    }
+
+    /// An answer that shows nothing more.
+    fn nothing(&self) -> Answer<Page> {
+        let now = self.parts.clock.now();
+        Answer { sent_at: now, received_at: now, content: Page::default() }
+    }
+
+    /// Whether a lane reads the screenings of its days, too. To learn whom a list shows it needs none.
+    fn screens(&self, lane: Lane) -> bool {
+        self.picture().lacking.screenings && lane != Lane::Verify
     }
 
     /// Whether a lane's complete walk is the end of the import.
@@ -204,15 +221,25 @@ impl Engine {
     async fn next_page(
         &mut self,
         lane: Lane,
+        view: View,
         days: Option<DayRange>,
         cursor: Option<Cursor>,
     ) -> Result<Option<Answer<Page>>, SyncError> {
+        let request_type = (view == View::Aml).then_some("aml");
         loop {
-            let query = Query { days, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
+            let query =
+                Query { days, request_type, count: Some(self.count), cursor: cursor.clone(), ..Query::default() };
             match self.fetch_unless_stopped(&query).await {
                 Err(SyncError::Api(ApiError::BadRequest { .. })) if cursor.is_some() => {
                     self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
+                }
+                Err(SyncError::Api(ApiError::BadRequest { .. })) if view == View::Aml => {
+                    // Else the lane would never come to an end.
+                    let advice = "Red Flags of older submissions are not seen: ask the vendor's support.";
+                    let project = &self.parts.project.id;
+                    tracing::error!(project, advice, "lists carry no aml, and request_type=aml is refused");
+                    return Ok(Some(self.nothing()));
                 }
                 Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
                     self.count /= 2;
@@ -266,7 +293,8 @@ impl Engine {
         }
         // What the limit allows, or three times what the mirror lets expect.
         let expected = known * 3 / u64::from(self.count.max(1));
-        let most = u64::from(self.parts.settings.limits.walk_pages).max(expected);
+        let lists = if walk.view == View::Aml { 2 } else { 1 };
+        let most = lists * u64::from(self.parts.settings.limits.walk_pages).max(expected);
         if u64::try_from(walk.pages).unwrap_or(0) >= most {
             return Err(SyncError::EndlessList { what: "it has more pages than limits.walk_pages" });
         }
@@ -312,6 +340,7 @@ impl Engine {
             walk,
             end,
             traceparent: &walking.traceparent,
+            details: self.picture().lacking.details,
             statement_timeout: settings.database.statement_timeout,
             dry_run: self.dry_run,
             erasure: &settings.erasure,
@@ -342,6 +371,7 @@ impl Engine {
             source: self.source(),
             days: walking.days,
             by_id: walking.by_id,
+            view: if walking.by_id { View::Id } else { View::List },
             first_request: self.request(),
             started_at: sent_at,
             cursor: None,

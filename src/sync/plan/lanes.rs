@@ -149,13 +149,16 @@ fn flagged(situation: &Situation<'_>) -> Option<DayRange> {
 }
 
 /// The single submission that is due first. A few refreshes go at once, since somebody waits; all else keeps to its part
-/// of the budget.
+/// of the budget, by turns.
 pub(super) fn single(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
     let asked = SINGLE.iter().filter_map(|lane| situation.progress(*lane).asked_at).max();
     let paced = asked.map_or(situation.now, |asked| after(asked, DAY / forecast.single));
     let few = situation.refresh <= AT_ONCE.max(situation.budget.left / 100);
-    let refresh = (situation.refresh > 0).then_some(if few { situation.now } else { paced });
+    let refresh = match situation.refresh {
+        0 => situation.details.then_some(paced),
+        _ => Some(if few { situation.now } else { paced }),
+    };
     let due = [refresh, situation.confirm_at.map(|at| at.max(paced)), situation.canary_at.map(|at| at.max(paced))];
     let turns = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| Some(turn(lane, Target::Queue, at?)));
-    turns.min_by_key(|turn| turn.at)
+    turns.min_by_key(|turn| (turn.at.max(situation.now), situation.progress(turn.errand.lane).asked_at))
 }

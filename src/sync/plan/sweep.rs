@@ -69,7 +69,7 @@ pub(super) fn round(situation: &Situation<'_>) -> u64 {
 pub(super) fn seen_within(situation: &Situation<'_>, requests: u64, cycle: f64) -> f64 {
     let since = situation.poll.since.filter(|_| situation.dated()).map(|since| (since, NaiveDate::MAX));
     let full = situation.calendar.submissions(since) as f64 / situation.page.max(1) as f64;
-    let pages = if full >= LARGE as f64 { full } else { full.ceil() + 1.0 };
+    let pages = if full >= LARGE as f64 { full } else { full.ceil() + 1.0 } * situation.phases.max(1) as f64;
     // Where most of the project is the hot lane's, its own requests say more.
     let pages = (1.1 * pages).min(1.1 * requests as f64 + 1.0);
     pages * cycle / requests as f64 + situation.poll.interval.as_secs_f64()

@@ -44,9 +44,11 @@ prop_compose! {
         minutes in 0i64..1440,
         filter in filters(),
         since in prop::option::weighted(0.2, 0u64..100),
+        thin: bool,
     ) -> World {
         let mut world = World::new(&counts, open, budget.exp() as u64, page);
         world.filter = filter;
+        (world.phases, world.details) = (1 + u64::from(thin), thin);
         world.request = TimeDelta::milliseconds(request as i64);
         world.poll.since = since.and_then(|days| world.now.date_naive().checked_sub_days(Days::new(days)));
         world.now += TimeDelta::minutes(minutes);
@@ -91,6 +93,22 @@ proptest! {
         prop_assume!(world.per_day > 3_000);
         world.settle();
         world.run(1_500);
+    }
+
+    /// A queue that does not end holds up nobody else who reads single submissions.
+    #[test]
+    fn submissions_without_details_get_what_is_left_and_leave_the_others_their_turn(per_day in 3_000u64..30_000) {
+        let mut world = World::new(&[100; 30], 0, per_day, 100);
+        world.details = true;
+        world.settle();
+        world.sent.clear();
+        let (began, single) = (world.now, world.forecast().single);
+        world.confirm_at = Some(world.now);
+        world.run(1_000);
+        let days = seconds(began, world.now) / 86_400.0;
+        let (details, confirm) = (world.requests(Lane::Refresh) as f64, world.requests(Lane::Confirm) as f64);
+        prop_assert!(details > 5.0 && confirm > 0.0, "{details} {confirm}");
+        prop_assert!(details + confirm <= 1.2 * single * days + 10.0, "{details} in {days} of {single}");
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub(super) struct World {
     /// How long a request takes.
     pub(super) request: TimeDelta,
     pub(super) import: Option<Option<DayRange>>,
+    pub(super) phases: u64,
     pub(super) refresh: u64,
+    pub(super) details: bool,
     pub(super) confirm_at: Option<Timestamp>,
     pub(super) lanes: BTreeMap<Lane, Progress>,
     /// Requests of the day.
@@ -64,7 +66,9 @@ impl World {
             per_day,
             request: TimeDelta::milliseconds(200),
             import: None,
+            phases: 1,
             refresh: 0,
+            details: false,
             confirm_at: None,
             lanes: BTreeMap::new(),
             used: 0,
@@ -96,7 +100,9 @@ impl World {
             },
             import: self.import,
             lanes: &self.lanes,
+            phases: self.phases,
             refresh: self.refresh,
+            details: self.details,
             confirm_at: self.confirm_at,
             canary_at: None,
         })
@@ -269,7 +275,7 @@ impl World {
                 let row = self.calendar.days.iter_mut().find(|row| row.day == day).unwrap();
                 row.open_checked_at = Some(began);
             }
-            Target::Queue if lane == Lane::Refresh => self.refresh -= 1,
+            Target::Queue if lane == Lane::Refresh => self.refresh = self.refresh.saturating_sub(1),
             Target::Queue => self.confirm_at = Some(self.now + TimeDelta::hours(6)),
         }
         if lane == Lane::Backfill {
