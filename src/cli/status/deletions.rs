@@ -9,6 +9,9 @@ use crate::cli::words::{COLUMNS, ago, grouped, lines, moment, row};
 use crate::clock::Timestamp;
 use crate::store::status;
 
+/// What to do about a hold.
+const ADVICE: &str = "No deletion is carried out until an operator decides; all else goes on. Check the API key and its rights, look at the list, and release them if they are meant:";
+
 /// Erasures.
 #[derive(Serialize)]
 pub(super) struct Erasures {
@@ -30,7 +33,9 @@ pub(super) struct Hold {
     pub(super) suspicions: i64,
     /// Submissions then.
     pub(super) submissions: i64,
-    pub(super) advice: String,
+    pub(super) advice: &'static str,
+    /// To look at them, and to say that they are meant.
+    pub(super) commands: [String; 2],
 }
 
 impl From<status::Erasures> for Erasures {
@@ -39,11 +44,9 @@ impl From<status::Erasures> for Erasures {
             since: hold.since,
             suspicions: hold.suspicions,
             submissions: hold.submissions,
-            advice: format!(
-                "Check the API key and its rights, and look at them: argos-sync erasure list --project {id}. \
-                 If they are meant: argos-sync erasure release --project {id}.",
-                id = hold.project_id
-            ),
+            advice: ADVICE,
+            commands: ["list", "release"]
+                .map(|what| format!("argos-sync erasure {what} --project {}", hold.project_id)),
         });
         let status::Erasures { pending, next_check_at, carried_out, last_at, .. } = of;
         Self { pending, next_check_at, hold, carried_out, last_at }
@@ -72,9 +75,11 @@ impl Erasures {
             grouped(hold.suspicions),
             grouped(hold.submissions)
         ));
-        text.push_str("    No deletion is carried out until an operator decides; all else goes on.\n");
-        for line in lines(&hold.advice, COLUMNS) {
+        for line in lines(hold.advice, COLUMNS) {
             text.push_str(&format!("    {line}\n"));
+        }
+        for command in &hold.commands {
+            text.push_str(&format!("      {command}\n"));
         }
     }
 }
