@@ -28,7 +28,7 @@ const DAY: u64 = 86_400;
 /// The age of the oldest submissions, in days.
 const AGE: u64 = 400;
 
-/// How large the large test is. `make years` sets it; 1 in each test run is a small project.
+/// How many submissions a large test has: what `make years` says, else so many.
 fn submissions(default: u64) -> u64 {
     let size = std::env::var("ARGOS_SYNC_YEARS_SUBMISSIONS");
     size.map_or(default, |size| size.parse().expect("ARGOS_SYNC_YEARS_SUBMISSIONS is a number"))
