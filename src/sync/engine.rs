@@ -99,7 +99,6 @@ pub struct Engine {
 
 /// What a turn did.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one per request")]
 pub enum Turn {
     /// One request; its walk goes on.
     Went,
