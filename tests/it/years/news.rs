@@ -76,7 +76,7 @@ async fn p1_one_created_and_flagged_while_only_the_import_runs_raises_its_alert(
 #[tokio::test]
 async fn p1_red_flags_found_by_widening_the_window_are_open_and_raise_nothing() {
     let old = if std::env::var("ARGOS_SYNC_YEARS_SUBMISSIONS").is_ok() { 2_000 } else { 200 };
-    let mut years = Years::new(options(100, AGE), &[("poll.since", "2026-03-01")]).await;
+    let mut years = Years::new(options(100, AGE), &[("poll.since", "2026-03-01"), ("poll.interval", "10m")]).await;
     years.world.simulator.freeze();
     let long_ago = years.now() - TimeDelta::days(200);
     for n in 0..old {
@@ -95,7 +95,7 @@ async fn p1_red_flags_found_by_widening_the_window_are_open_and_raise_nothing() 
 
     // The same database, read by a process with other settings.
     years.engine.release().await.unwrap();
-    let wider = [("poll.since", "2025-01-01")];
+    let wider = [("poll.since", "2025-01-01"), ("poll.interval", "10m")];
     let settings = settings(&years.world.simulator.base_url(), &years.database().url, &wider);
     let app = App::open(settings, years.clock.clone()).await.unwrap();
     years.engine = years.world.engine_in(&app, "wider").await;
