@@ -7,10 +7,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::once::stopped;
+use super::once::{stopped, with_database};
 use super::project;
 use crate::app::{App, AppError};
-use crate::clock::Clock;
 use crate::config::{Project, Settings};
 use crate::domain::calendar::DayRange;
 use crate::exit::Exit;
@@ -47,19 +46,11 @@ impl Backfill {
         }
         let project = project(&settings, self.project.as_deref())?.clone();
         let stop = lifecycle::stop_on_signals()?;
-        let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
-            return Err(stopped());
-        };
-        let app = app?;
-        let result = read(&app, &project, days, &stop).await;
-        let closed = app.close().await;
-        result.and(closed)
+        with_database(settings, &stop, async |app| read(app, &project, days, &stop).await).await
     }
 }
 
 async fn read(app: &App, project: &Project, days: Option<DayRange>, stop: &CancellationToken) -> Result<(), AppError> {
-    let Some(prepared) = stop.run_until_cancelled(app.prepare_database()).await else { return Err(stopped()) };
-    prepared?;
     let holder = format!("{}:backfill", app.settings.lease.holder_name());
     let mut engine = app.engine(project, &holder, &Heartbeat::new(), stop).await?;
     let failed = |source| AppError::Sync { project: project.id.clone(), source };

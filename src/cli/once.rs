@@ -28,18 +28,10 @@ impl Once {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
         let stop = lifecycle::stop_on_signals()?;
-        let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
-            return Err(stopped());
-        };
-        let app = app?;
-        let result = async {
-            let Some(prepared) = stop.run_until_cancelled(app.prepare_database()).await else { return Err(stopped()) };
-            prepared?;
-            read_all(&app, &stop, self.dry_run, |project, report| self.print(project, report)).await
-        }
-        .await;
-        let closed = app.close().await;
-        result.and(closed)
+        with_database(settings, &stop, async |app| {
+            read_all(app, &stop, self.dry_run, |project, report| self.print(project, report)).await
+        })
+        .await
     }
 
     fn print(&self, project: &str, report: &PassReport) {
@@ -68,6 +60,26 @@ impl Once {
             );
         }
     }
+}
+
+/// Opens the database and sees to its schema, does the work, and closes it again; gives up at once when it is asked to stop
+/// before the work begins.
+pub(super) async fn with_database(
+    settings: Settings,
+    stop: &CancellationToken,
+    work: impl AsyncFnOnce(&App) -> Result<(), AppError>,
+) -> Result<(), AppError> {
+    let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
+        return Err(stopped());
+    };
+    let app = app?;
+    let result = match stop.run_until_cancelled(app.prepare_database()).await {
+        None => Err(stopped()),
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(())) => work(&app).await,
+    };
+    let closed = app.close().await;
+    result.and(closed)
 }
 
 /// Reads every project once; the lease is given back after each.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
 use crate::domain::lane::Lane;
-use crate::store::progress::BEGINNING;
 use crate::store::status::Facts;
 use crate::sync::plan::{self, Budget, Errand, Forecast, Progress, Running, Situation, Target};
 
@@ -14,18 +13,15 @@ pub(super) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Times
     let api = &project.api;
     let count = facts.page_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(u64::MAX);
     let count = count.min(api.count.into()).max(1);
-    let import = facts.import.completed_at.is_none().then(|| {
-        let from = facts.import.from.filter(|from| *from != BEGINNING)?;
-        let last = facts.import.to.unwrap_or(now.date_naive());
-        Some((from.min(last), last))
-    });
+    let days = facts.import.from.map(|from| (from, facts.import.to));
+    let import = facts.import.completed_at.is_none().then(|| plan::import_days(days, now));
     let number = |value: i64| u64::try_from(value).unwrap_or(0);
     plan::forecast(&Situation {
         now,
         calendar: &facts.calendar,
         poll,
         filter: facts.findings.filter,
-        page: facts.page_items.map_or(count, |items| (items.round() as u64).clamp(1, count)),
+        page: plan::page(facts.page_items, count),
         budget: Budget {
             per_day: api.requests_per_day,
             left: api.requests_per_day.saturating_sub(number(facts.reserved)),

@@ -2,10 +2,9 @@
 
 use clap::Args;
 
-use super::once::stopped;
+use super::once::{stopped, with_database};
 use super::project;
 use crate::app::{App, AppError};
-use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
@@ -28,20 +27,13 @@ impl Refresh {
     pub(super) async fn execute(self, settings: Settings) -> Result<(), AppError> {
         settings.require_keys()?;
         let stop = lifecycle::stop_on_signals()?;
-        let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else {
-            return Err(stopped());
-        };
-        let app = app?;
-        let result = match stop.run_until_cancelled(self.read(&app)).await {
-            Some(result) => result,
-            None => Err(stopped()),
-        };
-        let closed = app.close().await;
-        result.and(closed)
+        with_database(settings, &stop, async |app| {
+            stop.run_until_cancelled(self.read(app)).await.unwrap_or_else(|| Err(stopped()))
+        })
+        .await
     }
 
     async fn read(&self, app: &App) -> Result<(), AppError> {
-        app.prepare_database().await?;
         let project = project(&app.settings, self.project.as_deref())?;
         let holder = format!("{}:refresh", app.settings.lease.holder_name());
         let mut engine =

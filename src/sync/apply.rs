@@ -1,6 +1,6 @@
 //! One page, one transaction: rows, versions, quarantine, the walk's cursor and the events move together or not at all.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -8,18 +8,18 @@ use serde_json::Value;
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::coverage;
-use super::prepare::{self, Known, Page, Version};
+use super::notes::Notes;
+use super::prepare::{self, Known, Version};
 use super::report::Counts;
 use crate::argos::decode::{Refusal, decode};
 use crate::argos::envelope::{self, RawItem};
 use crate::clock::Timestamp;
 use crate::config::{self, Limits};
-use crate::domain::erasure::Kind;
 use crate::domain::event::{self, Event};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission, drift};
-use crate::domain::views::{Before, Fields, Merged};
+use crate::domain::views::Before;
 use crate::domain::{self, change};
 use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
@@ -28,8 +28,7 @@ use crate::store::lease::{self, Lease};
 use crate::store::mirror::{self, Stored, Write};
 use crate::store::progress::{self, Walk};
 use crate::store::quarantine::{self, Quarantined};
-use crate::store::views::{self, ViewWrite};
-use crate::store::{calendar, database, erasure, outbox, receipts};
+use crate::store::{calendar, database, erasure, outbox, receipts, views};
 
 /// What a page is applied with.
 pub struct Scope<'a> {
@@ -330,67 +329,6 @@ fn lags(replaced: &Value, stored: &Stored, submission: &Submission) -> bool {
     let (replaced, current) = (State::of(replaced), State::of(&stored.item));
     let changed = change::changed_fields(&current, &submission.state);
     domain::views::restores(&changed, &change::changed_fields(&replaced, &submission.state))
-}
-
-/// What is written about a page's items beside their versions.
-#[derive(Default)]
-struct Notes {
-    /// Fields that the page showed.
-    fields: Fields,
-    /// Views whose first reading brought no version.
-    views: Vec<(String, ViewWrite)>,
-    /// What seems to be deleted.
-    lost: Vec<(String, Kind, Fields)>,
-    /// What every item showed that was compared: it refutes suspicions.
-    answered: Vec<(String, Fields)>,
-    lagging: Vec<String>,
-    reappeared: Vec<String>,
-    undated: Vec<String>,
-}
-
-impl Notes {
-    fn take(&mut self, id: &str, merged: &Merged, sticky: bool) {
-        self.fields.extend(merged.answered.iter().cloned());
-        if sticky && !merged.returned.is_empty() {
-            self.reappeared.push(id.to_owned());
-        }
-        if merged.lost.is_empty() {
-            self.answered.push((id.to_owned(), merged.answered.clone()));
-        } else {
-            let kind = if merged.blanked { Kind::Blanked } else { Kind::Fields };
-            self.lost.push((id.to_owned(), kind, merged.lost.clone()));
-        }
-    }
-
-    async fn write(
-        &self,
-        connection: &mut PgConnection,
-        scope: &Scope<'_>,
-        project_fields: &HashSet<(String, String)>,
-    ) -> Result<(), StoreError> {
-        let Page { project_id, view, lane, observed_at: at, .. } = scope.page;
-        views::note_fields(connection, project_id, view, project_fields, &self.fields, at).await?;
-        let rows: Vec<_> = self.views.iter().map(|(id, row)| (id.as_str(), row)).collect();
-        views::write(connection, project_id, &rows).await?;
-        let reasons =
-            [(&self.lagging, Reason::Lag), (&self.reappeared, Reason::Reappeared), (&self.undated, Reason::NoDate)];
-        for (ids, reason) in reasons {
-            id_reads::push(connection, project_id, ids, reason, at).await?;
-        }
-        let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();
-        let suspected = erasure::suspected(connection, project_id, &suspected).await?;
-        for (id, fields) in self.answered.iter().filter(|(id, _)| suspected.contains(id)) {
-            erasure::shown(connection, project_id, id, fields).await?;
-        }
-        for (id, kind, fields) in &self.lost {
-            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
-        }
-        if !self.lost.is_empty() {
-            let config::Erasure { max_count, max_share, .. } = *scope.erasure;
-            erasure::hold_if_mass(connection, project_id, max_count, max_share, at).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Writes rows, versions and counts of some versions.

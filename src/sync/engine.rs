@@ -146,14 +146,14 @@ impl Engine {
     pub async fn turn(&mut self) -> Result<Turn, SyncError> {
         self.look().await?;
         let situation = self.situation();
-        if situation.budget.left > 0 && self.probe_again_at <= situation.now && self.probe_due(&self.picture().findings)
-        {
+        let now = situation.now;
+        if situation.budget.left > 0 && self.probe_again_at <= now && self.probe_due(&self.picture().findings) {
             // A probe that fails does not hold up the rest.
-            self.probe_again_at = self.parts.clock.now() + PROBE_AGAIN;
+            self.probe_again_at = now + PROBE_AGAIN;
             self.probe().await?;
             return Ok(Turn::Went);
         }
-        match plan::next(&self.situation()) {
+        match plan::next(&situation) {
             Next::Wait(until) => {
                 self.show_plan();
                 Ok(Turn::Rest(until))
@@ -180,17 +180,14 @@ impl Engine {
     /// The walk that reads some days again, or (without days) does what is left of the import; `None`: nothing is left.
     pub async fn backfill(&mut self, days: Option<DayRange>) -> Result<Option<Errand>, SyncError> {
         self.look().await?;
-        let import = days.is_none();
-        let days = match days {
-            Some(days) => Some(Some(days)),
-            None => self.situation().import,
-        };
+        let errand = |days| Errand { lane: Lane::Backfill, target: Target::Days(days) };
+        if days.is_some() {
+            return Ok(Some(errand(days)));
+        }
+        let Some(due) = self.situation().import else { return Ok(None) };
         // The import goes up to the day on which it began: one that was interrupted yesterday goes on.
         let running = self.lanes.get(&Lane::Backfill).and_then(|progress| progress.running);
-        if let (Some(running), Some(_), true) = (running, days, import) {
-            return Ok(Some(running.errand));
-        }
-        Ok(days.map(|days| Errand { lane: Lane::Backfill, target: Target::Days(days) }))
+        Ok(Some(running.map_or_else(|| errand(due), |running| running.errand)))
     }
 
     /// One request of an errand; the report, if it was the last.

@@ -9,6 +9,7 @@ pub mod drift;
 pub mod engine;
 pub mod erase;
 pub mod error;
+mod notes;
 pub mod plan;
 pub mod prepare;
 pub mod report;

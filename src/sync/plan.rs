@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::calendar::{Calendar, DayRange, Filter};
 use crate::domain::lane::Lane;
+use crate::store::progress::BEGINNING;
 
 use self::lanes::Turn;
 pub use forecast::{Age, Forecast, REQUEST, Share, forecast};
@@ -238,6 +239,20 @@ fn after(at: Timestamp, seconds: f64) -> Timestamp {
 pub fn until_midnight(now: Timestamp) -> Duration {
     let tomorrow = now.date_naive().succ_opt().unwrap_or(NaiveDate::MAX).and_time(NaiveTime::MIN).and_utc();
     (tomorrow - now).to_std().unwrap_or_default()
+}
+
+/// The days of an import (`None`: everything, without dates); `stored`: its first and last day, as the project's row has
+/// them.
+pub fn import_days(stored: Option<(NaiveDate, Option<NaiveDate>)>, now: Timestamp) -> Option<DayRange> {
+    let (from, to) = stored.filter(|(from, _)| *from != BEGINNING)?;
+    let last = to.unwrap_or(now.date_naive());
+    Some((from.min(last), last))
+}
+
+/// Submissions that a page really holds, at least 1: what was measured, but not more than are asked for.
+pub fn page(measured: Option<f64>, count: u64) -> u64 {
+    let count = count.max(1);
+    measured.map_or(count, |items| (items.round() as u64).clamp(1, count))
 }
 
 /// The days that the hot lane covers: today (UTC) and the look-back before it.

@@ -40,17 +40,18 @@ impl Engine {
     /// The next submission in a lane's queue.
     pub(super) async fn single(&mut self, lane: Lane) -> Result<PassReport, SyncError> {
         match lane {
-            Lane::Canary => return self.canary().await,
-            Lane::Confirm => return self.confirm().await,
-            _ => {}
+            Lane::Canary => self.canary().await,
+            Lane::Confirm => self.confirm().await,
+            _ => self.next_refresh().await,
         }
-        let mut report = PassReport { complete: true, ..PassReport::new(lane) };
-        if lane == Lane::Refresh {
-            let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id).await?;
-            if let Some((id, _)) = next {
-                report.counts.add(self.refresh(&id).await?.1);
-                report.pages = 1;
-            }
+    }
+
+    async fn next_refresh(&mut self) -> Result<PassReport, SyncError> {
+        let mut report = PassReport { complete: true, ..PassReport::new(Lane::Refresh) };
+        let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id).await?;
+        if let Some((id, _)) = next {
+            report.counts.add(self.refresh(&id).await?.1);
+            report.pages = 1;
         }
         Ok(report)
     }
@@ -105,10 +106,7 @@ impl Engine {
             progress::save_walk(&mut transaction, &self.parts.project.id, Lane::Open, walk, Some(now)).await?;
         }
         transaction.commit().await.map_err(StoreError::doing("ending a round over open submissions"))?;
-        let progress = self.lanes.entry(Lane::Open).or_default();
-        progress.running = None;
-        progress.begun_at = Some(at);
-        progress.requests = walking.place.as_ref().map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
+        self.ended(&walking);
         Ok(PassReport { complete: true, ..walking.report })
     }
 }

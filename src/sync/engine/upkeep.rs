@@ -112,7 +112,7 @@ impl Engine {
         let lease = self.held()?;
         match lease::renew(&mut *self.connection().await?, &lease).await {
             Err(StoreError::LeaseLost { .. }) => {
-                self.lease = None;
+                self.lose_the_lease();
                 let mut connection = self.connection().await?;
                 self.take(&mut connection).await
             }
@@ -124,8 +124,10 @@ impl Engine {
         let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
         match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {
             Ok(lease) => {
-                // Requests are numbered within an epoch.
+                // Requests are numbered within an epoch, and walks are where the last writer left them.
                 self.request_no = 0;
+                self.walking.clear();
+                self.same_project = false;
                 tracing::info!(project = project_id, epoch = lease.epoch, "this process is the writer");
                 self.lease = Some(lease);
                 Ok(())
@@ -141,9 +143,6 @@ impl Engine {
             let mut connection = self.connection().await?;
             progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
             self.take(&mut connection).await?;
-            drop(connection);
-            self.walking.clear();
-            self.same_project = false;
         } else {
             // Between two walks somebody may have taken it: wait for our turn like anybody.
             self.renew().await?;
@@ -208,21 +207,14 @@ impl Engine {
     pub(super) fn situation(&self) -> Situation<'_> {
         let picture = self.picture();
         let now = self.parts.clock.now();
-        let count = u64::from(self.count.max(1));
-        let page = picture.project.page_items.map_or(count, |items| (items.round() as u64).clamp(1, count));
-        let import = picture.project.import_completed_at.is_none().then(|| match picture.project.import {
-            Some((from, to)) if from != BEGINNING => {
-                let last = to.unwrap_or(now.date_naive());
-                Some((from.min(last), last))
-            }
-            _ => None,
-        });
+        let project = &picture.project;
+        let import = project.import_completed_at.is_none().then(|| plan::import_days(project.import, now));
         Situation {
             now,
             calendar: &picture.calendar,
             poll: &self.parts.settings.poll,
             filter: self.filter(),
-            page,
+            page: plan::page(project.page_items, self.count.into()),
             budget: Budget {
                 per_day: self.parts.project.api.requests_per_day,
                 left: self.block.map_or(picture.unreserved, |block| block.remaining) + self.parts.client.pace.left(),

@@ -135,6 +135,15 @@ impl Engine {
         self.walking.insert(walking.lane, walking);
     }
 
+    /// Notes for the plan that a walk or round has come to its end.
+    pub(super) fn ended(&mut self, walking: &Walking) {
+        let running = walking.running(self.parts.clock.now());
+        let progress = self.lanes.entry(walking.lane).or_default();
+        progress.running = None;
+        progress.begun_at = Some(running.started_at);
+        progress.requests = running.requests.max(1);
+    }
+
     async fn page_of(&mut self, walking: &mut Walking) -> Result<Option<PassReport>, SyncError> {
         let cursor = walking.place.as_ref().and_then(cursor_of);
         let asked = walking.days.map(|days| self.filter().asked(days));
@@ -176,11 +185,7 @@ impl Engine {
             return Ok(None);
         }
         walking.report.complete = true;
-        let progress = self.lanes.entry(walking.lane).or_default();
-        let place = walking.place.as_ref();
-        progress.running = None;
-        progress.begun_at = place.map(|walk| walk.started_at);
-        progress.requests = place.map_or(1, |walk| u64::try_from(walk.pages).unwrap_or(1));
+        self.ended(walking);
         self.learn_page(walking.full_pages).await?;
         Ok(Some(walking.report.clone()))
     }
