@@ -18,8 +18,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// All reasons, for metrics that stand at 0 from the start.
-    pub const REASONS: [&'static str; 6] =
-        ["no_id", "too_large", "too_deep", "too_many_children", "not_json", "refused_by_database"];
+    pub const REASONS: [&'static str; 7] =
+        ["no_id", "too_large", "too_deep", "too_many_children", "numbers_too_long", "not_json", "refused_by_database"];
 
     /// PostgreSQL refused the item when it was to be written.
     pub const BY_DATABASE: Self = Self {
@@ -54,11 +54,39 @@ pub fn decode(raw: RawItem<'_>, limits: &Limits, counts: &mut Drift) -> Result<S
     if children("attempts", "kyc").max(children("matches", "aml")) > limits.item_children {
         return refuse("too_many_children", "the item has more attempts or matches than limits.item_children");
     }
+    if exponents(raw.json) > LONGEST_NUMBERS {
+        return refuse("numbers_too_long", "the item's numbers, written in full, are far longer than the item");
+    }
     drift::names(&item, counts);
     Ok(Submission::new(submission_id.to_owned(), item))
 }
 
 const TOO_DEEP: &str = "the item is nested deeper than limits.item_depth";
+
+/// Digits that the exponents of an item's numbers may stand for. PostgreSQL keeps `1e100000` in a few bytes and writes it
+/// in full whenever it is read: a small item of such numbers would fill its memory, and ours.
+const LONGEST_NUMBERS: usize = 20_000;
+
+/// How many digits the exponents in a JSON text stand for.
+fn exponents(json: &str) -> usize {
+    let (mut sum, mut in_text, mut escaped, mut before) = (0usize, false, false, 0u8);
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'e' | b'E' if !in_text && before.is_ascii_digit() => {
+                let digits = json[at + 1..].trim_start_matches(['+', '-']).bytes().take_while(u8::is_ascii_digit);
+                let exponent =
+                    digits.fold(0usize, |sum, digit| sum.saturating_mul(10).saturating_add((digit - b'0').into()));
+                sum = sum.saturating_add(exponent);
+            }
+            _ => {}
+        }
+        before = byte;
+    }
+    sum
+}
 
 /// The deepest nesting of objects and lists in a JSON text.
 fn nesting(json: &str) -> usize {
@@ -134,6 +162,9 @@ mod tests {
         assert_eq!(reason(&format!("{{\"a\":{}{}}}", "[".repeat(500), "]".repeat(500)), Some("s")), Some("too_deep"));
         assert_eq!(reason("{\"kyc\":{\"attempts\":[1,2,3,4]}}", Some("s")), Some("too_many_children"));
         assert_eq!(reason("{\"a\":tru}", Some("s")), Some("not_json"));
+        assert_eq!(reason("{\"a\":[1e15000,-2.5E-5001]}", Some("s")), Some("numbers_too_long"));
+        assert_eq!(reason("{\"a\":1e99999999999999999999999}", Some("s")), Some("numbers_too_long"));
+        assert_eq!(reason("{\"1e99999\":\"2e99999 \\\"3e99999\",\"a\":[1e15000,1e+400,true]}", Some("s")), None);
         assert_eq!(reason("{\"a\":\"[[[[[[[[[[[[\\\"[[\"}", Some("s")), None);
     }
 

@@ -36,7 +36,8 @@ fn page() -> Vec<String> {
         item("large", &large),
         item("many", &many("attempts")),
         item("matches", "\"aml\":{\"matches\":[1,2,3,4]}"),
-        item("huge", "\"argos_score\":1e999999"),
+        item("huge", "\"argos_score\":1e-16400"),
+        item("long", "\"argos_score\":1e999999"),
         item("good2", "\"argos_score\":1e400"),
         // A place of the same id that is overruled does no harm.
         item("twice", &deep),
@@ -52,6 +53,7 @@ fn expected_reasons() -> BTreeMap<String, i64> {
         ("many too_many_children", 1),
         ("matches too_many_children", 1),
         ("huge refused_by_database", 1),
+        ("long numbers_too_long", 1),
     ]
     .into_iter()
     .map(|(reason, count)| (reason.to_owned(), count))
@@ -63,9 +65,9 @@ async fn p10_bad_items_are_kept_aside_and_the_rest_of_the_page_is_written() {
     let vendor = Verbatim::with(LIMITS).await;
     let mut engine = vendor.engine().await;
     let report = vendor.read(&mut engine, &page()).await;
-    assert_eq!((report.counts.new, report.counts.quarantined, report.counts.duplicate), (3, 12, 1));
+    assert_eq!((report.counts.new, report.counts.quarantined, report.counts.duplicate), (3, 13, 1));
     assert_eq!(reasons(&vendor.database).await, expected_reasons());
-    assert_eq!(report.counts.newly_quarantined.values().sum::<u64>(), 12);
+    assert_eq!(report.counts.newly_quarantined.values().sum::<u64>(), 13);
     let ids = "select string_agg(submission_id, ' ' order by submission_id) from argos.submissions";
     assert_eq!(vendor.database.text(ids).await.as_deref(), Some("good1 good2 twice"));
     let body = "select octet_length(body) from argos.quarantine where submission_id = 'large'";
@@ -84,7 +86,7 @@ async fn p2_p10_a_repeat_of_bad_items_writes_nothing() {
     let before = written(&vendor.database).await;
     for _ in 0..2 {
         let report = vendor.read(&mut engine, &page()).await;
-        assert_eq!((report.counts.quarantined, report.counts.unchanged), (12, 3));
+        assert_eq!((report.counts.quarantined, report.counts.unchanged), (13, 3));
         assert!(report.counts.newly_quarantined.is_empty(), "{:?}", report.counts.newly_quarantined);
         assert_eq!(written(&vendor.database).await, before);
     }
