@@ -2,11 +2,24 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use super::picture::{Known, Picture};
 use super::vendor::plain;
+use crate::clock::Timestamp;
+use crate::domain::lane::Lane;
 use crate::store::status::Failure;
 use crate::sync::engine::UNKNOWN_AML;
-use crate::words::{ago, count, grouped, moment};
+use crate::words::{ago, count, grouped, length, moment};
+
+/// The newest days are late when they were not read for so many times what is planned ...
+const LATE: i32 = 3;
+
+/// ... and for this long: a restart or a slow answer is no cause for alarm.
+const LATE_AT_LEAST: TimeDelta = TimeDelta::minutes(10);
+
+const NOBODY: &str = "No process holds the project's lease. Start argos-sync run, or look why it ended.";
+const STALLED: &str = "A process is at work and does not get on: look at the errors here, and at its log.";
 
 /// How bad it is; the worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +84,7 @@ pub(crate) fn of(picture: &Picture) -> Vec<Attention> {
     let Some(known) = &picture.known else { return Vec::new() };
     let now = picture.at;
     let mut all: Vec<Attention> = known.errors.iter().map(|error| failure(error, now)).collect();
+    all.extend(late(known, now));
     all.extend(hold(known));
     all.extend(unknown_aml(known));
     all.extend(known.vendor.warnings.iter().map(|warning| {
@@ -81,6 +95,17 @@ pub(crate) fn of(picture: &Picture) -> Vec<Attention> {
     // Stable: within a level the order stays.
     all.sort_by_key(|attention| attention.level);
     all
+}
+
+/// The newest days are not read as often as planned, by far.
+fn late(known: &Known, now: Timestamp) -> Option<Attention> {
+    let hot = known.lanes.iter().find(|lane| lane.lane == Lane::Hot.as_str())?;
+    let promised = TimeDelta::try_seconds(i64::try_from(hot.seen_within_seconds?).ok()?)?;
+    let read = hot.oldest_read_at.filter(|_| hot.never_read == 0)?;
+    let limit = (promised * LATE).max(LATE_AT_LEAST);
+    let what = || format!("the newest days were last read {}; planned is within {}", ago(read, now), length(promised));
+    let advice = if known.writer.held { STALLED } else { NOBODY };
+    (now - read > limit).then(|| Attention::new(Level::Error, what(), Some(advice)))
 }
 
 fn hold(known: &Known) -> Option<Attention> {
@@ -97,7 +122,7 @@ fn unknown_aml(known: &Known) -> Option<Attention> {
     (number > 0).then(|| Attention::new(Level::Alarm, what(), Some(UNKNOWN_AML)))
 }
 
-fn failure(error: &Failure, now: crate::clock::Timestamp) -> Attention {
+fn failure(error: &Failure, now: Timestamp) -> Attention {
     let times = if error.count == 1 { "once".to_owned() } else { format!("{} times", grouped(error.count)) };
     let last = ago(error.last_at, now);
     let (level, when, advice) = match error.ended_at {

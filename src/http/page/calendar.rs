@@ -21,6 +21,8 @@ const AGES: [(TimeDelta, &str, &str); 4] = [
 const OLDER: (&str, &str) = ("a5", "longer ago");
 const NEVER: (&str, &str) = ("a0", "never");
 
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// What the colours mean, freshest first.
 pub(super) fn legend() -> impl Iterator<Item = (&'static str, &'static str)> {
     AGES.into_iter().map(|(_, class, words)| (class, words)).chain([OLDER, NEVER])
@@ -32,6 +34,8 @@ pub(super) struct Year {
     /// What the drawing shows, for those who do not see it.
     pub(super) summary: String,
     pub(super) width: u32,
+    /// Where each month begins, and its name.
+    pub(super) months: Vec<(u32, &'static str)>,
     pub(super) cells: Vec<Cell>,
 }
 
@@ -113,6 +117,10 @@ impl Coverage {
         let january = NaiveDate::from_yo_opt(year, 1).expect("a year that has a day");
         // The Monday of the week of 1 January.
         let offset = january.weekday().num_days_from_monday();
+        let months = days
+            .iter()
+            .filter(|known| known.day.day() == 1)
+            .map(|known| ((known.day.ordinal0() + offset) / 7 * STEP, MONTHS[known.day.month0() as usize]));
         let cells = days.iter().map(|known| {
             let place = known.day.ordinal0() + offset;
             Cell {
@@ -127,7 +135,7 @@ impl Coverage {
         });
         let all = by_age(days, |known| self.class(known).1);
         let summary = format!("{year}: {}. Completely read {all}.", count(days.len() as i128, "day"));
-        Year { year, summary, width: 53 * STEP + STEP, cells: cells.collect() }
+        Year { year, summary, width: 54 * STEP, months: months.collect(), cells: cells.collect() }
     }
 
     fn class(&self, known: &Known) -> (&'static str, &'static str) {

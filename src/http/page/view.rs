@@ -12,7 +12,7 @@ use crate::status::attention::{self, Attention, Level};
 use crate::status::lanes::Lane;
 use crate::status::picture::{ImportState, Known, Picture};
 use crate::store::status::{RecentEvent, RedFlag};
-use crate::words::{ago, at_and_ago, count, grouped, length, moment};
+use crate::words::{ago, count, grouped, length, moment};
 
 /// So many open flags and so many events are shown.
 pub(super) const ROWS: i64 = 12;
@@ -107,6 +107,7 @@ struct Flag {
     day: String,
     risk: String,
     changed: String,
+    changed_at: String,
 }
 
 struct EventRow {
@@ -316,7 +317,8 @@ fn flag_row(flag: RedFlag, now: Timestamp) -> Flag {
         id: flag.submission_id,
         day: flag.created_day.to_string(),
         risk: flag.risk.unwrap_or_else(|| "–".to_owned()),
-        changed: at_and_ago(flag.changed_at, now),
+        changed: ago(flag.changed_at, now),
+        changed_at: moment(flag.changed_at),
     }
 }
 
