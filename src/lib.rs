@@ -37,6 +37,7 @@
 //! | [`lifecycle`] | signals, supervision of tasks, the end of the process |
 //! | [`app`] | settings become a pool, metrics, clients and engines |
 //! | [`http`] | `/metrics`, `/livez`, `/readyz` |
+//! | [`status`] | how fresh, how complete, what is wrong: what `status` prints and the status page shows |
 //! | [`sync`] | what to read next, and how a page becomes rows and events |
 //! | [`argos`] | the vendor's API: how to ask, how to wait, how to read an answer without trusting it |
 //! | [`store`] | PostgreSQL: one file per table family; functions borrow a connection, the caller begins and commits |
@@ -44,7 +45,7 @@
 //! | [`config`] | settings: file < environment < flags |
 //! | [`embedded`] | the private PostgreSQL of the demo, the tests and a laptop |
 //! | [`simulator`] | a stand-in for the vendor, over real HTTP; shares no code with the daemon |
-//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`] | one small thing each |
+//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`], [`words`] | one small thing each |
 //!
 //! Imports point one way: `cli` -> `app` -> `http`, `sync` -> `argos`, `store` -> `domain` -> `clock`. `argos` and
 //! `store` do not know each other; `domain` knows no SQL, no HTTP and no runtime; `simulator` knows only the clock.
@@ -81,5 +82,7 @@ pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod simulator;
+pub mod status;
 pub mod store;
 pub mod sync;
+pub mod words;

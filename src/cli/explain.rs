@@ -9,15 +9,16 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use self::next::Look;
+use super::output;
 use super::project;
-use super::status::readable;
-use super::{outlook, words};
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Project, Settings};
 use crate::domain::calendar::Day;
 use crate::exit::Exit;
+use crate::status::forecast::forecast;
+use crate::status::readable;
 use crate::store::error::StoreError;
 use crate::store::explain::{self, Erased, Event, Quarantined, Submission, Suspicion, Version, View, Waiting};
 use crate::store::{calendar, database, status};
@@ -86,9 +87,9 @@ impl Explain {
         if self.json {
             let line = serde_json::to_string(&story)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-            words::print(&format!("{line}\n"))?;
+            output::print(&format!("{line}\n"))?;
         } else {
-            words::print(&text::of(&story))?;
+            output::print(&text::of(&story))?;
         }
         if story.submission.is_some() {
             return Ok(());
@@ -118,13 +119,13 @@ impl Explain {
         });
         let suspicion = explain::suspicion(connection, project_id, id).await?;
         let facts = status::facts(connection, project_id).await?;
-        let forecast = facts.map(|facts| outlook::forecast(&facts, project, poll, now));
+        let promised = facts.map(|facts| forecast(&facts, project, poll, now));
         let known = next::Known {
             submission: submission.as_ref(),
             day: day.as_ref(),
             waiting: waiting.as_ref(),
             suspicion: suspicion.as_ref(),
-            forecast: forecast.as_ref(),
+            forecast: promised.as_ref(),
         };
         let next = next::looks(&known, poll, now);
         Ok(Story {

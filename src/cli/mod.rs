@@ -9,14 +9,13 @@ mod find_cipher;
 mod get;
 mod migrate;
 mod once;
-mod outlook;
+mod output;
 mod plan;
 mod postgres;
 mod refresh;
 mod run;
 mod simulate;
 mod status;
-mod words;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::heartbeat::Heartbeat;
-use crate::http::{self, Pages};
+use crate::http::{self, Guard, Pages, StatusPage};
 use crate::{lifecycle, sync};
 
 /// Runs until a signal.
@@ -43,9 +43,10 @@ pub(super) async fn serve(
     let heartbeats: Vec<Heartbeat> = app.settings.projects.iter().map(|_| Heartbeat::new()).collect();
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "serving /metrics, /livez and /readyz");
+            tracing::info!(%address, "serving /metrics, /livez, /readyz and the status page");
         }
-        let pages = Pages { metrics: app.metrics.clone(), heartbeats: heartbeats.clone(), pool: app.pool.clone() };
+        let (metrics, pool) = (app.metrics.clone(), app.pool.clone());
+        let pages = Pages { metrics, heartbeats: heartbeats.clone(), pool, status: status_page(app, &listener) };
         let stop = stop.clone();
         tasks.spawn(async move {
             http::serve(listener, pages, stop).await;
@@ -71,6 +72,14 @@ pub(super) async fn serve(
         result = lifecycle::supervise(tasks, stop, app.settings.shutdown.grace) => result,
         error = app.cluster_ended() => Err(error),
     }
+}
+
+/// The status page, if there is to be one.
+fn status_page(app: &App, listener: &tokio::net::TcpListener) -> Option<StatusPage> {
+    let http = &app.settings.http;
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let guard = Guard::new(http.token.clone(), loopback);
+    http.status_page.then(|| StatusPage::new(app.settings.clone(), app.pool.clone(), app.clock.clone(), guard))
 }
 
 /// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.

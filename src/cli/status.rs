@@ -1,28 +1,18 @@
 //! `argos-sync status`: how fresh, how complete, what fails. Reads only, and takes no lease.
 //!
-//! One file per step: `picture` makes of the database's facts what is printed, `lanes` says how fresh each lane's days
-//! are and what the plan promises, `vendor` and `deletions` tell of probes and erasures, `text` writes it for people. The JSON is the picture itself.
+//! The JSON is [`crate::status`]'s picture itself; `text` writes it for people.
 
-mod deletions;
-mod lanes;
-mod picture;
 mod text;
-mod vendor;
-
-use std::collections::BTreeSet;
 
 use clap::Args;
 
-use self::picture::Picture;
-use super::words;
+use super::output;
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::store::database;
-use crate::store::error::StoreError;
-use crate::store::status;
+use crate::{status, store};
 
 /// Options of `status`.
 #[derive(Args)]
@@ -44,11 +34,8 @@ impl Status {
     }
 
     async fn print(&self, app: &App) -> Result<(), AppError> {
-        let mut snapshot = status::snapshot(&app.pool).await?;
-        readable(database::compatible(&mut snapshot).await)?;
-        // Those that are configured here, and those of other daemons that share the database.
-        let mut ids: BTreeSet<String> = status::projects(&mut snapshot).await?.into_iter().collect();
-        ids.extend(app.settings.projects.iter().map(|project| project.id.clone()));
+        let mut snapshot = store::status::snapshot(&app.pool).await?;
+        let mut ids = status::projects(&mut snapshot, &app.settings).await?;
         if let Some(only) = &self.project {
             if !ids.contains(only) {
                 let message = format!("no project {only:?} is configured, and the database knows none");
@@ -56,29 +43,18 @@ impl Status {
             }
             ids.retain(|id| id == only);
         }
-        let outbox = status::outbox(&mut snapshot).await?;
         let now = app.clock.now();
         for (i, id) in ids.iter().enumerate() {
-            let facts = status::facts(&mut snapshot, id).await?;
-            let configured = app.settings.projects.iter().find(|project| project.id == *id);
-            let picture = Picture::new(id, facts, configured, &app.settings.poll, outbox, now);
+            let (picture, _) = status::project(&mut snapshot, &app.settings, id, now).await?;
             if self.json {
                 let line = serde_json::to_string(&picture)
                     .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-                words::print(&format!("{line}\n"))?;
+                output::print(&format!("{line}\n"))?;
             } else {
                 let blank = if i > 0 { "\n" } else { "" };
-                words::print(&format!("{blank}{}", text::of(&picture)))?;
+                output::print(&format!("{blank}{}", text::of(&picture)))?;
             }
         }
         Ok(())
-    }
-}
-
-/// A database that only a newer release may write can still be read.
-pub(super) fn readable(checked: Result<(), StoreError>) -> Result<(), StoreError> {
-    match checked {
-        Err(StoreError::TooOld { .. }) => Ok(()),
-        checked => checked,
     }
 }

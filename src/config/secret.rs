@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::values::Checked;
 
+/// A password that is sent over a network without any limit of tries.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Far above any key or URL: a path to something endless must not fill the memory.
 const LARGEST: u64 = 64 * 1024;
 
@@ -46,6 +49,16 @@ pub(super) fn api_key(text: &str) -> Checked<()> {
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("holds a space or a letter outside ASCII: it could not be sent".to_owned()),
+    }
+}
+
+/// Refuses a password that could be guessed.
+pub(super) fn token(text: &str) -> Checked<()> {
+    match text.chars().count() >= SHORTEST_TOKEN {
+        true => Ok(()),
+        false => {
+            Err(format!("must have at least {SHORTEST_TOKEN} characters, such as what `openssl rand -hex 16` prints"))
+        }
     }
 }
 

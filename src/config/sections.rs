@@ -55,7 +55,12 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         },
         database: database(reader),
         lease: Lease { ttl: reader.value("lease.ttl", seconds), holder: reader.optional("lease.holder", text) },
-        http: Http { enabled: reader.value("http.enabled", boolean), listen: reader.value("http.listen", address) },
+        http: Http {
+            enabled: reader.value("http.enabled", boolean),
+            listen: reader.value("http.listen", address),
+            status_page: reader.value("http.status_page", boolean),
+            token: reader.secret("http.token", secret::token),
+        },
         log: Log {
             level: reader.value("log.level", log_level),
             format: reader.value(

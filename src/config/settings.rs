@@ -296,6 +296,11 @@ pub struct Http {
     pub enabled: bool,
     /// The address and port.
     pub listen: SocketAddr,
+    /// Whether there is a status page at `/`.
+    pub status_page: bool,
+    /// What whoever wants to see the status page must know. Without it: nothing on a loopback address, and on another one
+    /// there is no page.
+    pub token: Option<SecretString>,
 }
 
 /// The log.

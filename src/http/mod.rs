@@ -1,4 +1,7 @@
-//! The small HTTP port: `/metrics`, `/livez`, `/readyz`.
+//! The small HTTP port: `/metrics`, `/livez`, `/readyz`, and the status page at `/`.
+
+mod guard;
+mod page;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +15,8 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::guard::Guard;
+pub use self::page::StatusPage;
 use crate::chain::chain;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -26,6 +31,8 @@ pub struct Pages {
     pub heartbeats: Vec<Heartbeat>,
     /// The database.
     pub pool: PgPool,
+    /// The status page, if there is to be one.
+    pub status: Option<StatusPage>,
 }
 
 /// Binds before anything else starts, so that a taken port is known at once (and tests use port 0).
@@ -38,11 +45,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) {
+    let status = pages.status.clone().map(|status| {
+        Router::new().route("/", get(page::show)).with_state(status).route("/status.css", get(page::style))
+    });
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(pages);
+        .with_state(pages)
+        .merge(status.unwrap_or_default());
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
     let over = async {
         stop.cancelled().await;
@@ -95,7 +106,7 @@ mod tests {
     async fn p9_livez_fails_when_one_loop_is_stuck() {
         let pages = |heartbeats| {
             let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/none").unwrap();
-            State(Pages { metrics: Metrics::new(&[], &[]).unwrap(), heartbeats, pool })
+            State(Pages { metrics: Metrics::new(&[], &[]).unwrap(), heartbeats, pool, status: None })
         };
         assert_eq!(livez(pages(vec![Heartbeat::new(), Heartbeat::new()])).await.0, StatusCode::OK);
         let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::overdue()])).await;

@@ -1,6 +1,7 @@
-//! What `argos-sync status` reads: one snapshot, no lock, no personal data.
+//! What `argos-sync status` and the status page read: one snapshot, no lock, no personal data.
 
 mod erasures;
+mod glance;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use chrono::NaiveDate;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 pub use self::erasures::Erasures;
+pub use self::glance::{RecentEvent, RedFlag, last_events, red_flag_days, red_flags};
 use super::calendar;
 use super::drift::{self, Name};
 use super::error::StoreError;

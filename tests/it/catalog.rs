@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use argos_sync::clock::Clock;
 use argos_sync::domain::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
+use argos_sync::simulator::Options;
 
-use crate::support::Database;
+use crate::support::{Database, World};
 
 /// The mirror's tables: their fields, the name of the constant, and the columns that are not the vendor's.
 const TABLES: [(&str, &[Field], &str, &[&str]); 4] = [
@@ -158,4 +160,27 @@ async fn a_forgotten_half_is_told() {
     assert_eq!(about("argos.bank_verifications.holder is known 0 times"), 1);
     assert_eq!(about("make it numeric"), 1);
     assert_eq!(about("must begin with the vendor's path result"), 1);
+}
+
+/// The statements of docs/operating.md remove a project, also from tables that were added after they were written, and
+/// leave the others alone.
+#[tokio::test]
+async fn p7_a_project_is_removed_whole_and_alone() {
+    let world = World::with(Options { initial: 30, ..Options::default() }, &[], Clock::system()).await;
+    world.engine().await.once().await.unwrap();
+    let database = &world.database;
+    database
+        .execute("insert into argos.projects (project_id, name, import_started_at) values ('other', 'other', now())")
+        .await;
+    let docs = include_str!("../../docs/operating.md");
+    let section = docs.split("## Removing a project").nth(1).expect("the section");
+    let sql = section.split("```sql").nth(1).and_then(|block| block.split("```").next()).expect("its statements");
+    database.execute(sql).await;
+    let tables = "select string_agg(c.relname, ' ') from pg_class c join pg_attribute a on a.attrelid = c.oid
+                   where c.relnamespace = 'argos'::regnamespace and c.relkind = 'r' and a.attname = 'project_id'";
+    for table in database.text(tables).await.unwrap().split(' ') {
+        let left = database.number(&format!("select count(*) from argos.{table} where project_id = 'default'")).await;
+        assert_eq!(left, 0, "{table}");
+    }
+    assert_eq!(database.number("select count(*) from argos.projects where project_id = 'other'").await, 1);
 }

@@ -19,7 +19,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["clock", "config", "domain"]),
     ("argos", &["clock", "config", "domain", "heartbeat", "metrics"]),
     ("sync", &["argos", "chain", "clock", "config", "domain", "heartbeat", "metrics", "store"]),
-    ("http", &["chain", "clock", "config", "domain", "heartbeat", "metrics", "store"]),
+    ("words", &["clock"]),
+    ("status", &["clock", "config", "domain", "store", "sync", "words"]),
+    ("http", &["chain", "clock", "config", "domain", "heartbeat", "metrics", "status", "store", "words"]),
     (
         "app",
         &["argos", "clock", "config", "domain", "embedded", "exit", "heartbeat", "http", "metrics", "store", "sync"],
@@ -42,8 +44,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logging",
             "metrics",
             "simulator",
+            "status",
             "store",
             "sync",
+            "words",
         ],
     ),
     ("main", &["chain", "cli", "exit"]),
@@ -53,7 +57,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     // The simulator: its tests alone.
     ("reqwest", &["argos", "simulator"]),
-    ("sqlx", &["embedded", "store", "sync", "http", "app", "cli"]),
+    ("askama", &["http"]),
+    ("sqlx", &["embedded", "store", "sync", "status", "http", "app", "cli"]),
     ("prometheus", &["metrics", "http", "app"]),
     ("axum", &["http", "simulator"]),
     ("clap", &["cli", "simulator", "main"]),

@@ -23,6 +23,7 @@ mod layers;
 mod leaks;
 mod lease;
 mod observability;
+mod page;
 mod probe;
 mod process;
 mod retention;

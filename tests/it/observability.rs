@@ -69,7 +69,8 @@ async fn serve(
     let listener = http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let pages = Pages { metrics: metrics.clone(), heartbeats: vec![Heartbeat::new()], pool: pool.clone() };
+    let pages =
+        Pages { metrics: metrics.clone(), heartbeats: vec![Heartbeat::new()], pool: pool.clone(), status: None };
     (address, stop.clone(), tokio::spawn(http::serve(listener, pages, stop)))
 }
 

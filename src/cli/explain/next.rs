@@ -6,12 +6,12 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::DayRead;
-use crate::cli::words::{ago, length};
 use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::lane::Lane;
 use crate::store::explain::{Submission, Suspicion, Waiting};
 use crate::sync::plan::{self, Forecast};
+use crate::words::{ago, length};
 
 /// A look that will be taken.
 #[derive(Debug, PartialEq, Serialize)]

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Story;
-use crate::cli::words::{COLUMNS, ago, at_and_ago, lines, moment, row};
+use crate::cli::output::{COLUMNS, lines, row};
 use crate::store::explain::{Event, Version};
+use crate::words::{ago, at_and_ago, moment};
 
 pub(super) fn of(story: &Story) -> String {
     let mut text = String::new();

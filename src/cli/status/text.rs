@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::lanes::Lane;
-use super::picture::{ImportState, Known, Picture};
-use crate::cli::words::{COLUMNS, ago, at_and_ago, count, grouped, length, lines, moment, row};
+use crate::cli::output::{COLUMNS, lines, row};
 use crate::clock::Timestamp;
-use crate::store::status::Failure;
+use crate::domain::probe::Fact;
+use crate::status::attention::{self, Attention};
+use crate::status::deletions::Erasures;
+use crate::status::lanes::Lane;
+use crate::status::picture::{ImportState, Known, Picture};
+use crate::status::vendor::{Drift, Vendor, plain};
+use crate::words::{ago, at_and_ago, count, grouped, length, moment};
+
+/// So many names are shown; all are in the JSON.
+const SHOWN: usize = 5;
 
 /// One project.
 pub(super) fn of(picture: &Picture) -> String {
@@ -23,9 +30,9 @@ pub(super) fn of(picture: &Picture) -> String {
     row(&mut text, "import", &import(known, now));
     submissions(&mut text, known);
     days(&mut text, known, now);
-    known.vendor.rows(&mut text, now);
-    known.drift.row(&mut text);
-    known.erasures.row(&mut text, now);
+    vendor(&mut text, &known.vendor, now);
+    drift(&mut text, &known.drift);
+    deletions(&mut text, &known.erasures, now);
     row(&mut text, "budget", &budget(known));
     let waiting = &known.reads_waiting;
     let since = waiting.since.map(|at| format!(", the first since {}", length(now - at))).unwrap_or_default();
@@ -36,11 +43,8 @@ pub(super) fn of(picture: &Picture) -> String {
     row(&mut text, "outbox", &format!("last position {}{kept}", grouped(outbox.last_position)));
     text.push('\n');
     lanes(&mut text, &known.lanes, now);
-    known.erasures.alarm(&mut text);
-    known.drift.alarm(&mut text);
-    known.vendor.alarms(&mut text, now);
-    for error in &known.errors {
-        failure(&mut text, error, now);
+    for attention in attention::of(picture) {
+        look_at(&mut text, &attention);
     }
     text
 }
@@ -111,7 +115,7 @@ fn budget(known: &Known) -> String {
     }
 }
 
-pub(super) fn sums(by_reason: &BTreeMap<String, i64>) -> String {
+fn sums(by_reason: &BTreeMap<String, i64>) -> String {
     match by_reason.values().sum::<i64>() {
         0 => "0".to_owned(),
         sum => format!("{}: {}", grouped(sum), list(by_reason)),
@@ -158,20 +162,70 @@ fn time(seconds: Option<u64>) -> String {
     time.map_or("-".to_owned(), length)
 }
 
-fn failure(text: &mut String, error: &Failure, now: Timestamp) {
-    let times = if error.count == 1 { "once".to_owned() } else { format!("{} times", grouped(error.count)) };
-    let when = match error.ended_at {
-        None => format!("{times} since {}, last {}", moment(error.first_at), ago(error.last_at, now)),
-        Some(ended) => format!("{times}, last {}; over since {}", ago(error.last_at, now), moment(ended)),
+fn vendor(text: &mut String, vendor: &Vendor, now: Timestamp) {
+    let Some(at) = vendor.probed_at else {
+        return row(text, "vendor", "not probed yet: dates are taken for created_at, a day more on each side");
     };
-    let what = if error.ended_at.is_none() { "ERROR" } else { "past error" };
-    let _ = writeln!(text, "\n  {what} in lane {}: {}, {when}", error.lane, error.kind);
-    for line in lines(&error.message, COLUMNS) {
+    let dates = match (vendor.filter, vendor.slack_days) {
+        (_, Some((before, after))) => {
+            let sure = if vendor.facts.contains_key("filter") { "" } else { " as far as is known" };
+            let before = count(before, "day");
+            format!("dates filter created_at{sure}, asked with {before} more before and {after} after")
+        }
+        ("updated", _) => "dates filter updated_at".to_owned(),
+        _ => "dates filter nothing".to_owned(),
+    };
+    row(text, "vendor", &format!("probed {}: {dates}", ago(at, now)));
+    let fact = |fact: Fact, label: &str| Some(format!("{label} {}", plain(&vendor.facts.get(fact.as_str())?.value)));
+    let ways = [
+        fact(Fact::DateFormat, "form of days"),
+        fact(Fact::EndDate, "end date"),
+        fact(Fact::Count, "count"),
+        fact(Fact::Parameters, "parameters in"),
+    ];
+    let ways: Vec<String> = ways.into_iter().flatten().collect();
+    if !ways.is_empty() {
+        row(text, "", &ways.join("; "));
+    }
+    if !vendor.only_by_id.is_empty() {
+        let fields = count(vendor.only_by_id.len() as i128, "field");
+        row(text, "only by id", &format!("{fields}: {}", some(vendor.only_by_id.iter().map(String::as_str))));
+    }
+}
+
+fn drift(text: &mut String, drift: &Drift) {
+    if !drift.names.is_empty() {
+        let names = count(drift.names.len() as i128, "name");
+        let first = some(drift.names.iter().map(|name| name.name.as_str()));
+        row(text, "drift", &format!("{names} that no document has: {first}"));
+    }
+}
+
+fn deletions(text: &mut String, erasures: &Erasures, now: Timestamp) {
+    let next = match (erasures.next_check_at, &erasures.hold) {
+        (Some(at), _) if at > now => format!(", the next looked at {}", ago(at, now)),
+        (Some(_), _) => ", the next is due".to_owned(),
+        (None, Some(_)) => ", HELD".to_owned(),
+        (None, None) => String::new(),
+    };
+    let last = erasures.last_at.map(|at| format!(", the last {}", ago(at, now))).unwrap_or_default();
+    let (pending, carried_out) = (sums(&erasures.pending), grouped(erasures.carried_out));
+    row(text, "deletions", &format!("suspected {pending}{next}; carried out {carried_out}{last}"));
+}
+
+/// The first few of some names, and how many more there are.
+fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let first = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+fn look_at(text: &mut String, attention: &Attention) {
+    let _ = writeln!(text, "\n  {} {}", attention.level, attention.what);
+    for line in attention.detail.iter().chain(&attention.advice).flat_map(|sentence| lines(sentence, COLUMNS)) {
         let _ = writeln!(text, "    {line}");
     }
-    if error.ended_at.is_none() {
-        for line in lines(&error.advice, COLUMNS) {
-            let _ = writeln!(text, "    {line}");
-        }
+    for command in &attention.commands {
+        let _ = writeln!(text, "      {command}");
     }
 }

@@ -6,9 +6,9 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use super::deletions::Erasures;
+use super::forecast::forecast;
 use super::lanes::{self, Lane};
 use super::vendor::{Drift, Vendor};
-use crate::cli::outlook;
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
 use crate::domain::calendar::Calendar;
@@ -17,113 +17,113 @@ use crate::store::status::{Facts, Failure, Outbox};
 
 /// A project, as of a moment. Numbers, names of states, times; no personal data.
 #[derive(Serialize)]
-pub(super) struct Picture {
-    pub(super) project: String,
-    pub(super) name: Option<String>,
-    pub(super) at: Timestamp,
+pub(crate) struct Picture {
+    pub(crate) project: String,
+    pub(crate) name: Option<String>,
+    pub(crate) at: Timestamp,
     /// Events of all projects share their positions.
-    pub(super) outbox: Outbox,
+    pub(crate) outbox: Outbox,
     /// `None`: it is configured, and no process has begun with it.
     #[serde(flatten)]
-    pub(super) known: Option<Known>,
+    pub(crate) known: Option<Known>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Known {
-    pub(super) writer: Writer,
-    pub(super) import: Import,
-    pub(super) submissions: Submissions,
-    pub(super) days: DaysRead,
-    pub(super) lanes: Vec<Lane>,
-    pub(super) budget: Budget,
-    pub(super) reads_waiting: Waiting,
-    pub(super) quarantine: BTreeMap<String, i64>,
-    pub(super) errors: Vec<Failure>,
-    pub(super) vendor: Vendor,
-    pub(super) drift: Drift,
-    pub(super) erasures: Erasures,
+pub(crate) struct Known {
+    pub(crate) writer: Writer,
+    pub(crate) import: Import,
+    pub(crate) submissions: Submissions,
+    pub(crate) days: DaysRead,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) budget: Budget,
+    pub(crate) reads_waiting: Waiting,
+    pub(crate) quarantine: BTreeMap<String, i64>,
+    pub(crate) errors: Vec<Failure>,
+    pub(crate) vendor: Vendor,
+    pub(crate) drift: Drift,
+    pub(crate) erasures: Erasures,
 }
 
 #[derive(Serialize)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     /// Whether somebody holds the lease.
-    pub(super) held: bool,
+    pub(crate) held: bool,
     /// Who holds it, or held it last.
-    pub(super) holder: Option<String>,
-    pub(super) epoch: i64,
-    pub(super) expires_at: Option<Timestamp>,
+    pub(crate) holder: Option<String>,
+    pub(crate) epoch: i64,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Import {
-    pub(super) state: ImportState,
-    pub(super) number: i32,
-    pub(super) completed_at: Option<Timestamp>,
+pub(crate) struct Import {
+    pub(crate) state: ImportState,
+    pub(crate) number: i32,
+    pub(crate) completed_at: Option<Timestamp>,
     /// Of the walk in progress.
-    pub(super) began_at: Option<Timestamp>,
-    pub(super) pages: i64,
-    pub(super) items: i64,
+    pub(crate) began_at: Option<Timestamp>,
+    pub(crate) pages: i64,
+    pub(crate) items: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ImportState {
+pub(crate) enum ImportState {
     Due,
     Running,
     Completed,
 }
 
 #[derive(Serialize)]
-pub(super) struct Submissions {
-    pub(super) total: i64,
+pub(crate) struct Submissions {
+    pub(crate) total: i64,
     /// By kyc.result; `none`: without one.
-    pub(super) by_result: BTreeMap<String, i64>,
+    pub(crate) by_result: BTreeMap<String, i64>,
     /// Incomplete or pending.
-    pub(super) open: u64,
-    pub(super) open_days: u64,
-    pub(super) oldest_open_day: Option<NaiveDate>,
-    pub(super) red_flags_open: i64,
+    pub(crate) open: u64,
+    pub(crate) open_days: u64,
+    pub(crate) oldest_open_day: Option<NaiveDate>,
+    pub(crate) red_flags_open: i64,
 }
 
 /// The days from the first that is wanted, or holds something, to today.
 #[derive(Serialize)]
-pub(super) struct DaysRead {
-    pub(super) first: Option<NaiveDate>,
-    pub(super) known: u64,
+pub(crate) struct DaysRead {
+    pub(crate) first: Option<NaiveDate>,
+    pub(crate) known: u64,
     /// Those that were completely read at least once.
-    pub(super) covered: u64,
+    pub(crate) covered: u64,
     /// The day whose last complete read is longest ago; a day that was never read comes before all others.
-    pub(super) oldest_unverified: Option<Read>,
+    pub(crate) oldest_unverified: Option<Read>,
     /// Days on which a complete walk did not show all that is stored.
-    pub(super) to_verify: u64,
-    pub(super) to_verify_since: Option<Timestamp>,
+    pub(crate) to_verify: u64,
+    pub(crate) to_verify_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Read {
-    pub(super) day: NaiveDate,
+pub(crate) struct Read {
+    pub(crate) day: NaiveDate,
     /// `None`: never.
-    pub(super) covered_at: Option<Timestamp>,
+    pub(crate) covered_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// Requests reserved of today (UTC), by all processes.
-    pub(super) reserved: i64,
+    pub(crate) reserved: i64,
     /// `None`: the project is not configured here.
-    pub(super) per_day: Option<u64>,
-    pub(super) left: Option<u64>,
+    pub(crate) per_day: Option<u64>,
+    pub(crate) left: Option<u64>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Waiting {
-    pub(super) total: i64,
-    pub(super) by_reason: BTreeMap<String, i64>,
-    pub(super) since: Option<Timestamp>,
+pub(crate) struct Waiting {
+    pub(crate) total: i64,
+    pub(crate) by_reason: BTreeMap<String, i64>,
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl Picture {
-    pub(super) fn new(
+    pub(crate) fn new(
         id: &str,
         facts: Option<Facts>,
         configured: Option<&Project>,
@@ -143,12 +143,12 @@ impl Known {
         let reserved = u64::try_from(facts.reserved).unwrap_or(0);
         let per_day = configured.map(|project| project.api.requests_per_day);
         let first = first_day(&facts, now);
-        let forecast = configured.map(|project| outlook::forecast(&facts, project, poll, now));
+        let promised = configured.map(|project| forecast(&facts, project, poll, now));
         Self {
             import: import(&facts),
             submissions: submissions(&facts),
             days: days_read(&facts, first, now),
-            lanes: lanes::all(&facts, first, forecast.as_ref(), poll, now),
+            lanes: lanes::all(&facts, first, promised.as_ref(), poll, now),
             vendor: Vendor::new(&facts.findings, configured),
             budget: Budget {
                 reserved: facts.reserved,
@@ -232,7 +232,7 @@ fn days_read(facts: &Facts, first: Option<NaiveDate>, now: Timestamp) -> DaysRea
 }
 
 /// When each day of a range was last read completely.
-pub(super) fn reads(calendar: &Calendar, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = Read> {
+pub(crate) fn reads(calendar: &Calendar, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = Read> {
     let days = u64::try_from((last - first).num_days() + 1).unwrap_or(0);
     (0..days)
         .filter_map(move |n| first.checked_add_days(Days::new(n)))

@@ -12,40 +12,40 @@ use crate::sync::plan::{self, Forecast, Share};
 
 /// A lane.
 #[derive(Serialize)]
-pub(super) struct Lane {
-    pub(super) lane: String,
+pub(crate) struct Lane {
+    pub(crate) lane: String,
     /// Its days; `None`: the lane has no days of its own.
-    pub(super) days: Option<u64>,
+    pub(crate) days: Option<u64>,
     /// Those of them that were never read.
-    pub(super) never_read: u64,
+    pub(crate) never_read: u64,
     /// When that of its days was read which was read longest ago.
-    pub(super) oldest_read_at: Option<Timestamp>,
+    pub(crate) oldest_read_at: Option<Timestamp>,
     /// When a walk of the lane last came to its end.
-    pub(super) last_completed_at: Option<Timestamp>,
+    pub(crate) last_completed_at: Option<Timestamp>,
     /// The walk in progress.
-    pub(super) walk: Option<Running>,
+    pub(crate) walk: Option<Running>,
     /// What the plan comes to: from the beginning of one round to that of the next.
-    pub(super) every_seconds: Option<u64>,
+    pub(crate) every_seconds: Option<u64>,
     /// What the plan promises: a change is seen within this time. Open: of the youngest of its submissions.
-    pub(super) seen_within_seconds: Option<u64>,
+    pub(crate) seen_within_seconds: Option<u64>,
     /// Whether the budget gives less than the settings ask for; `None`: the project is not configured here, or the plan
     /// gives the lane no part.
-    pub(super) short: Option<bool>,
+    pub(crate) short: Option<bool>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Running {
-    pub(super) started_at: Timestamp,
-    pub(super) pages: i64,
-    pub(super) items: i64,
+pub(crate) struct Running {
+    pub(crate) started_at: Timestamp,
+    pub(crate) pages: i64,
+    pub(crate) items: i64,
     /// `None`: without dates.
-    pub(super) first_day: Option<NaiveDate>,
-    pub(super) last_day: Option<NaiveDate>,
-    pub(super) by_id: bool,
+    pub(crate) first_day: Option<NaiveDate>,
+    pub(crate) last_day: Option<NaiveDate>,
+    pub(crate) by_id: bool,
 }
 
 /// Hot, open and sweep, and the others that have walked or failed.
-pub(super) fn all(
+pub(crate) fn all(
     facts: &Facts,
     first: Option<NaiveDate>,
     forecast: Option<&Forecast>,

@@ -9,7 +9,7 @@ use crate::store::status::Facts;
 use crate::sync::plan::{self, Budget, Errand, Forecast, Progress, Running, Situation, Target};
 
 /// What a daemon with these settings would promise now, if it starts with no permits of its own.
-pub(super) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Timestamp) -> Forecast {
+pub(crate) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Timestamp) -> Forecast {
     let api = &project.api;
     let count = facts.page_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(u64::MAX);
     let count = count.min(api.count.into()).max(1);

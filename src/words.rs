@@ -1,0 +1,64 @@
+//! Times and numbers, for people.
+
+use chrono::TimeDelta;
+
+use crate::clock::Timestamp;
+
+/// A time, to the second, and how long ago.
+pub fn at_and_ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", moment(at), ago(at, now))
+}
+
+/// A time, to the second.
+pub fn moment(at: Timestamp) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// How long ago.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    if at > now { format!("in {}", length(at - now)) } else { format!("{} ago", length(now - at)) }
+}
+
+/// A length of time, in the unit that says most.
+pub fn length(time: TimeDelta) -> String {
+    let seconds = time.num_seconds();
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A number with commas.
+pub fn grouped(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// A number and its noun.
+pub fn count(number: impl Into<i128>, noun: &str) -> String {
+    let number = number.into();
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!([0, 999, 1_000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
+        let lengths = [0, 119, 120, 7_200, 172_800].map(|seconds| length(TimeDelta::seconds(seconds)));
+        assert_eq!(lengths, ["0 s", "119 s", "2 min", "2 h", "2 d"]);
+        assert_eq!((count(1, "page"), count(2_000, "page")), ("1 page".to_owned(), "2,000 pages".to_owned()));
+    }
+}
