@@ -25,6 +25,7 @@ mod lease;
 mod observability;
 mod probe;
 mod process;
+mod restored;
 mod retention;
 mod rules;
 mod status;
