@@ -102,7 +102,11 @@ impl AppError {
             Self::Embedded(_) => Exit::Postgres,
             Self::Store(_) => Exit::Database,
             Self::Sync {
-                source: SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. }), ..
+                source:
+                    SyncError::NotLeader { .. }
+                    | SyncError::LeftToOthers { .. }
+                    | SyncError::Store(StoreError::LeaseLost { .. }),
+                ..
             } => Exit::LeaseHeld,
             Self::Sync { source: SyncError::Store(_), .. } => Exit::Database,
             Self::Sync { .. } => Exit::Api,

@@ -53,6 +53,26 @@ pub async fn acquire(
     Ok(Err(other.unwrap_or_default()))
 }
 
+/// Whether a lease is free, was not this holder's, and the holder leads another project.
+pub async fn free_for_others(
+    connection: &mut PgConnection,
+    project_id: &str,
+    holder: &str,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar!(
+        r#"select exists (select from argos.leases
+                           where project_id = $1 and holder is distinct from $2
+                             and (holder is null or expires_at < clock_timestamp()))
+              and exists (select from argos.leases
+                           where project_id <> $1 and holder = $2 and expires_at >= clock_timestamp()) as "free!""#,
+        project_id,
+        holder
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("looking at the lease"))
+}
+
 /// Renews the lease; the first statement of every write transaction. No row: somebody else took over, and nothing may be
 /// written.
 pub async fn renew(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use chrono::{NaiveDate, TimeDelta};
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use self::findings::{UNKNOWN_AML, probe_settings};
@@ -73,6 +74,10 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     lease: Option<Lease>,
+    /// Held while a lease is taken, by one project of the process at a time; `None`: the process has one engine.
+    taking: Option<Arc<Mutex<()>>>,
+    /// Whether the lease was free at the last look and left to others.
+    stood_back: bool,
     request_no: i64,
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
@@ -115,6 +120,8 @@ impl Engine {
         Self {
             parts,
             lease: None,
+            taking: None,
+            stood_back: false,
             request_no: 0,
             block: None,
             count,
@@ -134,6 +141,12 @@ impl Engine {
     /// What the engine is made of.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// From now on projects spread over daemons: while this process leads another project, a free lease is taken at the
+    /// second look only, so that a process that leads none comes first. `taking` is one for all engines of the process.
+    pub fn spread(&mut self, taking: Arc<Mutex<()>>) {
+        self.taking = Some(taking);
     }
 
     /// From now on every page is applied and taken back again: reports tell what would change.
@@ -296,7 +309,7 @@ impl Engine {
         let result = self.read_picture().await;
         if let Err(error) = &result {
             match error {
-                SyncError::NotLeader { .. } => {
+                SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. } => {
                     self.parts.metrics.pass(Lane::Hot, "not_leader");
                     // The counts are the same on all replicas.
                     let _ = self.show_counts().await;
@@ -306,7 +319,7 @@ impl Engine {
                     self.count_error(error);
                 }
             }
-            if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. }) {
+            if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. }) {
                 self.lose_the_lease();
             }
         }

@@ -109,7 +109,11 @@ impl Engine {
                 return more;
             }
             // The next pass says so.
-            Err(SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. })) => return false,
+            Err(
+                SyncError::NotLeader { .. }
+                | SyncError::LeftToOthers { .. }
+                | SyncError::Store(StoreError::LeaseLost { .. }),
+            ) => return false,
             Err(error) => error,
         };
         self.parts.metrics.prune_failures.inc();

@@ -121,8 +121,19 @@ impl Engine {
     }
 
     async fn take(&mut self, connection: &mut PgConnection) -> Result<(), SyncError> {
-        let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
-        match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {
+        let (project_id, holder, ttl) = (&self.parts.project.id, &self.parts.holder, self.parts.settings.lease.ttl);
+        // Else two projects that look at the same moment would both see that this process leads none.
+        let _alone = match &self.taking {
+            Some(taking) => Some(taking.lock().await),
+            None => None,
+        };
+        let may_stand_back = self.taking.is_some() && !self.stood_back;
+        if may_stand_back && lease::free_for_others(connection, project_id, holder).await? {
+            self.stood_back = true;
+            return Err(SyncError::LeftToOthers { project_id: project_id.clone() });
+        }
+        self.stood_back = false;
+        match lease::acquire(connection, project_id, holder, ttl).await? {
             Ok(lease) => {
                 // Requests are numbered within an epoch, and walks are where the last writer left them.
                 self.request_no = 0;
