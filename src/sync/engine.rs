@@ -98,6 +98,8 @@ pub struct Engine {
     canary_at: Option<Timestamp>,
     /// A probe that failed is not tried again before this moment.
     probe_again_at: Timestamp,
+    /// Whether a walk was refused its pages of screenings since the last probe.
+    screenings_refused: bool,
     /// What each lane did last.
     lanes: BTreeMap<Lane, Progress>,
 }
@@ -134,6 +136,7 @@ impl Engine {
             walking: BTreeMap::new(),
             canary_at: None,
             probe_again_at: Timestamp::MIN_UTC,
+            screenings_refused: false,
             lanes: BTreeMap::new(),
         }
     }
@@ -160,7 +163,9 @@ impl Engine {
         self.look().await?;
         let situation = self.situation();
         let now = situation.now;
-        if situation.budget.left > 0 && self.probe_again_at <= now && self.probe_due(&self.picture().findings) {
+        let due = self.screenings_refused || self.probe_due(&self.picture().findings);
+        if situation.budget.left > 0 && self.probe_again_at <= now && due {
+            self.screenings_refused = false;
             // A probe that fails does not hold up the rest.
             self.probe_again_at = now + PROBE_AGAIN;
             self.probe().await?;

@@ -239,11 +239,13 @@ impl Engine {
                     self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
                 }
-                Err(SyncError::Api(ApiError::BadRequest { .. })) if view == View::Aml => {
-                    // Else the lane would never come to an end.
-                    let advice = "Red Flags of older submissions are not seen: ask the vendor's support.";
+                // Also in the words of a refused key: if it is that, the next list says so.
+                Err(SyncError::Api(error)) if view == View::Aml && error.refuses() => {
+                    // Else the lane would never come to an end. A probe finds out whether it lasts.
+                    self.screenings_refused = true;
+                    let advice = "Red Flags of older submissions are seen late: ask the vendor's support.";
                     let project = &self.parts.project.id;
-                    tracing::error!(project, advice, "lists carry no aml, and request_type=aml is refused");
+                    tracing::error!(project, advice, "lists carry no aml, and request_type=aml is refused: {error}");
                     return Ok(Some(self.nothing()));
                 }
                 Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
@@ -346,6 +348,7 @@ impl Engine {
             end,
             traceparent: &walking.traceparent,
             details: self.picture().lacking.details,
+            by_id: self.picture().lacking.by_id && walking.lane == Lane::Sweep,
             statement_timeout: settings.database.statement_timeout,
             dry_run: self.dry_run,
             erasure: &settings.erasure,
