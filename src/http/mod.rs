@@ -98,7 +98,7 @@ mod tests {
             State(Pages { metrics: Metrics::new(&[], &[]).unwrap(), heartbeats, pool })
         };
         assert_eq!(livez(pages(vec![Heartbeat::new(), Heartbeat::new()])).await.0, StatusCode::OK);
-        let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::overdue()])).await;
+        let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::stopped()])).await;
         assert_eq!((status, text.contains("stuck")), (StatusCode::SERVICE_UNAVAILABLE, true));
     }
 }

@@ -16,6 +16,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
 use sqlx::PgPool;
@@ -241,11 +242,15 @@ impl Engine {
 
     /// One request of an errand; the report, if it was the last.
     pub(super) async fn step(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
-        let result = match errand.target {
-            Target::Days(days) => self.page(errand.lane, days).await,
-            Target::OpenIds(day) => self.open_submission(day).await,
-            Target::Queue => self.single(errand.lane).await.map(Some),
+        let heartbeat = self.parts.heartbeat.clone();
+        let request = async {
+            match errand.target {
+                Target::Days(days) => self.page(errand.lane, days).await,
+                Target::OpenIds(day) => self.open_submission(day).await,
+                Target::Queue => self.single(errand.lane).await.map(Some),
+            }
         };
+        let result = in_time(&heartbeat, request).await;
         let now = self.parts.clock.now();
         for (lane, progress) in &mut self.lanes {
             if *lane != errand.lane {
@@ -311,7 +316,8 @@ impl Engine {
         if self.lease.is_some() && self.picture.as_ref().is_some_and(|picture| picture.fresh(now)) {
             return Ok(());
         }
-        let result = self.read_picture().await;
+        let heartbeat = self.parts.heartbeat.clone();
+        let result = in_time(&heartbeat, self.read_picture()).await;
         if let Err(error) = &result {
             match error {
                 SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. } => {
@@ -337,5 +343,17 @@ impl Engine {
         self.picture = None;
         self.walking.clear();
         self.lanes.values_mut().for_each(|progress| progress.running = None);
+    }
+}
+
+/// Gives up what takes longer than it said: an answer of the database that does not come. Requests to the vendor have
+/// deadlines of their own, which come first.
+async fn in_time<T>(heartbeat: &Heartbeat, work: impl Future<Output = Result<T, SyncError>>) -> Result<T, SyncError> {
+    // Nothing takes time before it says so.
+    heartbeat.expect_within(Duration::ZERO);
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = heartbeat.overdue() => Err(StoreError::Unanswered.into()),
     }
 }

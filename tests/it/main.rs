@@ -28,6 +28,7 @@ mod process;
 mod restored;
 mod retention;
 mod rules;
+mod silence;
 mod status;
 mod support;
 mod thin;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 use serde_json::Value;
 
-use super::Engine;
 use super::findings::{dialect_name, place_name};
 use super::upkeep::keep;
+use super::{Engine, in_time};
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::{Cursor, Query, Style};
@@ -57,7 +57,8 @@ impl Engine {
     /// is logged with advice. Needs the lease.
     pub async fn probe(&mut self) -> Result<Findings, SyncError> {
         self.look().await?;
-        let result = self.ask_around().await;
+        let heartbeat = self.parts.heartbeat.clone();
+        let result = in_time(&heartbeat, self.ask_around()).await;
         if matches!(result, Err(SyncError::Store(_))) {
             self.lose_the_lease();
         }

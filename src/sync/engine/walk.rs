@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -25,6 +26,9 @@ use crate::sync::report::{Counts, PassReport};
 
 /// After so many pages a page that had to be made smaller is doubled again.
 const PAGES_UNTIL_LARGER: u64 = 16;
+
+/// How long an item may take when a page is written item by item.
+const PER_ITEM: Duration = Duration::from_millis(50);
 
 /// Up to so many known submissions a complete walk that shows none of them is taken for what it says: each of them is
 /// then asked for by id, and nothing is believed before that. Where more are known, the answer is an error.
@@ -322,8 +326,10 @@ impl Engine {
     ) -> Result<(Counts, Option<Walk>), SyncError> {
         let settings = &self.parts.settings;
         let (project, lease) = (&self.picture().project, self.held()?);
-        // A page is some twenty statements, each within its own bound, and more when it is written item by item.
-        self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
+        // A page is some twenty statements, and some for each item when it is written item by item.
+        let items = u32::try_from(answer.content.len()).unwrap_or(u32::MAX);
+        let most = settings.database.connect_timeout + self.patience() + PER_ITEM * items;
+        self.parts.heartbeat.expect_within(most);
         let scope = Scope {
             page: prepare::Page {
                 project_id: &self.parts.project.id,
