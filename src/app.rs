@@ -102,7 +102,11 @@ impl AppError {
             Self::Embedded(_) => Exit::Postgres,
             Self::Store(_) => Exit::Database,
             Self::Sync {
-                source: SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. }), ..
+                source:
+                    SyncError::NotLeader { .. }
+                    | SyncError::LeftToOthers { .. }
+                    | SyncError::Store(StoreError::LeaseLost { .. }),
+                ..
             } => Exit::LeaseHeld,
             Self::Sync { source: SyncError::Store(_), .. } => Exit::Database,
             Self::Sync { .. } => Exit::Api,
@@ -156,12 +160,18 @@ impl App {
     /// needs rights that the daemon's role should not have, so it is not even tried when there is nothing to do.
     pub async fn prepare_database(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-        let checked = database::compatible(&mut connection).await;
+        let checked = self.in_time(database::compatible(&mut connection)).await;
         drop(connection);
         match checked {
             Err(StoreError::NotMigrated) if self.settings.database.migrate => database::migrate(&self.pool).await,
             checked => checked,
         }
+    }
+
+    /// A handful of statements: a server that falls silent is not waited for without end.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let most = self.settings.database.statement_timeout * 2;
+        tokio::time::timeout(most, work).await.unwrap_or(Err(StoreError::Unanswered))
     }
 
     /// The client for a project's key.
@@ -180,7 +190,7 @@ impl App {
         stop: &CancellationToken,
     ) -> Result<Engine, AppError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-        let key = database::hash_key(&mut connection, &self.settings.database).await?;
+        let key = self.in_time(database::hash_key(&mut connection, &self.settings.database)).await?;
         Ok(Engine::new(Parts {
             project: project.clone(),
             settings: self.settings.clone(),

@@ -8,30 +8,48 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Heartbeat(Arc<Mutex<Instant>>);
 
-/// What a step may take longer than it said before it counts as stuck.
+/// What a step may take longer than it said before it is given up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a step may take longer than it said before the loop counts as stuck.
 const SLACK: Duration = Duration::from_secs(30);
 
 impl Heartbeat {
     /// A heart that beats now.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now() + SLACK)))
+        Self(Arc::new(Mutex::new(Instant::now())))
     }
 
     /// A heart that has stopped.
     #[cfg(test)]
-    pub(crate) fn overdue() -> Self {
-        let past = Instant::now().checked_sub(Duration::from_secs(1)).expect("this machine is up for a second");
+    pub(crate) fn stopped() -> Self {
+        let past = Instant::now().checked_sub(SLACK + Duration::from_secs(1)).expect("this machine is up for a minute");
         Self(Arc::new(Mutex::new(past)))
     }
 
     /// The next step takes at most this long.
     pub fn expect_within(&self, step: Duration) {
-        *self.0.lock().expect("no code panics while it holds the heartbeat") = Instant::now() + step + SLACK;
+        *self.0.lock().expect("no code panics while it holds the heartbeat") = Instant::now() + step;
     }
 
-    /// Whether the last step is still within its time.
+    /// Whether the loop is not stuck.
     pub fn alive(&self) -> bool {
-        Instant::now() <= *self.0.lock().expect("no code panics while it holds the heartbeat")
+        Instant::now() <= self.expected() + SLACK
+    }
+
+    /// Waits until a step has taken longer than it said.
+    pub async fn overdue(&self) {
+        loop {
+            let due = self.expected() + GRACE;
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+
+    fn expected(&self) -> Instant {
+        *self.0.lock().expect("no code panics while it holds the heartbeat")
     }
 }
 
@@ -47,7 +65,7 @@ mod tests {
 
     #[test]
     fn p9_a_step_that_takes_longer_than_it_said_is_stuck() {
-        let heart = Heartbeat::overdue();
+        let heart = Heartbeat::stopped();
         assert!(!heart.alive());
         heart.expect_within(Duration::ZERO);
         assert!(heart.alive(), "there is some slack");

@@ -197,6 +197,11 @@ impl ApiError {
         )
     }
 
+    /// Whether the vendor understood the request and does not want to answer it: 4xx, for whatever reason it gives.
+    pub fn refuses(&self) -> bool {
+        matches!(self, Self::KeyRefused { .. } | Self::AddressRefused | Self::BadRequest { .. })
+    }
+
     /// Whether a smaller page may succeed.
     pub fn page_too_large(&self) -> bool {
         matches!(self, Self::AnswerTooLargeForVendor | Self::TooLarge { .. })

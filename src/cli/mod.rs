@@ -13,6 +13,7 @@ mod output;
 mod plan;
 mod postgres;
 mod refresh;
+mod restored;
 mod run;
 mod simulate;
 mod status;
@@ -65,6 +66,8 @@ enum Command {
     Plan(plan::Plan),
     /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
     Erasure(erasure::Erasure),
+    /// Say that the database is a restored backup: consumers start over, no daemon of before can write
+    Restored(restored::Restored),
     /// Show how fresh and how complete the mirror is, the budget, and what fails
     Status(status::Status),
     /// Show how a submission was seen: every version and event, and when it is looked at next
@@ -109,6 +112,7 @@ impl Cli {
                 Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
+                Command::Restored(restored) => restored.execute(settings).await,
                 Command::Status(status) => status.execute(settings).await,
                 Command::Explain(explain) => explain.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,

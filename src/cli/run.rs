@@ -1,7 +1,9 @@
 //! `argos-sync run`: the daemon.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +57,14 @@ pub(super) async fn serve(
     }
     if wait_for_database(app, &heartbeats, stop).await? {
         let holder = app.settings.lease.holder_name();
+        let taking = Arc::new(Mutex::new(()));
         for (project, heartbeat) in app.settings.projects.iter().zip(&heartbeats) {
             // Reading the hash secret may wait for somebody's lock.
             let Some(engine) = stop.run_until_cancelled(app.engine(project, &holder, heartbeat, stop)).await else {
                 break;
             };
-            let engine = engine?;
+            let mut engine = engine?;
+            engine.spread(taking.clone());
             tasks.spawn(async move {
                 sync::run::run(engine).await;
                 "sync"

@@ -39,6 +39,8 @@ pub enum Fact {
     ListAml,
     /// Whether lists show `updated_at`: `shown` or `missing`.
     ListUpdatedAt,
+    /// What `request_type=aml` gives where lists show no `aml`: `shown`, `refused`, or `ignored` (a list without `aml`).
+    AmlPages,
     /// The names of the fields that list items showed, two levels deep, gathered over probes.
     ListFields,
     /// The same for items read by id.
@@ -47,7 +49,7 @@ pub enum Fact {
 
 impl Fact {
     /// All facts, for metrics that stand at 0 from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DateFormat,
         Self::Filter,
         Self::Slack,
@@ -57,6 +59,7 @@ impl Fact {
         Self::ListAttempts,
         Self::ListAml,
         Self::ListUpdatedAt,
+        Self::AmlPages,
         Self::ListFields,
         Self::IdFields,
     ];
@@ -73,6 +76,7 @@ impl Fact {
             Self::ListAttempts => "list_attempts",
             Self::ListAml => "list_aml",
             Self::ListUpdatedAt => "list_updated_at",
+            Self::AmlPages => "aml_pages",
             Self::ListFields => "list_fields",
             Self::IdFields => "id_fields",
         }
@@ -138,6 +142,12 @@ impl Fact {
             ),
             Self::ListUpdatedAt if is("missing") => Some(
                 "Lists carry no updated_at, as in the printed samples: what a list shows as new or changed is read by id, too.",
+            ),
+            Self::AmlPages if is("refused") => Some(
+                "Lists carry no aml and request_type=aml is refused: screenings are read by id, a request each, so a Red Flag on an older submission is seen late. Ask the vendor's support.",
+            ),
+            Self::AmlPages if is("ignored") => Some(
+                "Lists carry no aml and request_type=aml does not show it: screenings are read by id, a request each, so a Red Flag on an older submission is seen late. Ask the vendor's support.",
             ),
             _ => None,
         }
@@ -210,8 +220,10 @@ pub struct Findings {
 pub struct Lacking {
     /// `aml`: every list is read again as pages of `request_type=aml`.
     pub screenings: bool,
-    /// Other fields: what lists show as new or changed is read by id, too.
+    /// Other fields, or `aml` where such pages do not show it: what lists show as new or changed is read by id, too.
     pub details: bool,
+    /// `aml`, and such pages do not show it: whatever a round of the sweep lists is read by id, too.
+    pub by_id: bool,
 }
 
 impl Lacking {
@@ -239,7 +251,7 @@ impl Findings {
         let screening = |field: &str| field == "aml" || field.starts_with("aml.");
         let in_views =
             |list: bool| shown.iter().any(|(view, field)| (view == View::List.as_str()) == list && screening(field));
-        let screenings = match self.text(Fact::ListAml) {
+        let no_aml = match self.text(Fact::ListAml) {
             Some("shown") => false,
             Some("missing") => true,
             // The submission that was probed may have had none.
@@ -256,12 +268,14 @@ impl Findings {
         // The project's own settings are in each answer by id, and no part of a submission.
         let aside = |field: &str| screening(field) || field.split('.').next() == Some("project_options");
         let missing = |fact: Fact| self.text(fact) == Some("missing");
-        let details = missing(Fact::ListAttempts)
+        let by_id = no_aml && matches!(self.text(Fact::AmlPages), Some("refused" | "ignored"));
+        let details = by_id
+            || missing(Fact::ListAttempts)
             || missing(Fact::ListUpdatedAt)
             // A list of names that is full says nothing about what is not in it.
             || (names(Fact::ListFields).count() < MOST_NAMES
                 && names(Fact::IdFields).any(|field| !aside(field) && !listed(field)));
-        Lacking { screenings, details }
+        Lacking { screenings: no_aml && !by_id, details, by_id }
     }
 
     /// Whether it is time to probe again: never done, a day ago, an hour ago while it could not tell what dates filter

@@ -109,7 +109,7 @@ mod tests {
             State(Pages { metrics: Metrics::new(&[], &[]).unwrap(), heartbeats, pool, status: None })
         };
         assert_eq!(livez(pages(vec![Heartbeat::new(), Heartbeat::new()])).await.0, StatusCode::OK);
-        let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::overdue()])).await;
+        let (status, text) = livez(pages(vec![Heartbeat::new(), Heartbeat::stopped()])).await;
         assert_eq!((status, text.contains("stuck")), (StatusCode::SERVICE_UNAVAILABLE, true));
     }
 }

@@ -63,6 +63,8 @@ faults! {
     BadItem "bad-item" false "Add an item without an id and one that is no object, and give the last one a reviewer object.";
     NullChars "null-chars" false "Put a NUL and a lone surrogate into data.cf3 of the first item.";
     HugeNumber "huge-number" false "Put 1e400 into id_LivenessScore of the first item.";
+    RefuseAml "refuse-aml" true "Answer request_type=aml with this status.";
+    IgnoreRequestType "ignore-request-type" false "Answer as if request_type were not there.";
     NarrowedKey "narrowed-key" false "Leave data out of every item, as for a key that may no longer see it.";
     Retyped "retyped" false "Show comments as text, additional_list as an object, and the documented misspellings.";
 }

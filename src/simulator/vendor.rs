@@ -12,6 +12,7 @@ use super::mangle::mangle;
 use super::page::{self, Dates, Manner};
 use super::query::{self, Ask, Refusal};
 use super::rng::Rng;
+use super::view::Subset;
 use super::world::{Source, World};
 use super::{Options, person};
 use crate::clock::Timestamp;
@@ -174,6 +175,14 @@ fn submissions(
         }
         other => other?,
     };
+    if ask.subset == Some(Subset::Aml)
+        && let Some(status) = happens(Fault::RefuseAml)
+    {
+        return Ok(Answer::gateway(u16::try_from(status).unwrap_or(400), "Forbidden"));
+    }
+    if ask.subset.is_some() && happens(Fault::IgnoreRequestType).is_some() {
+        ask.subset = None;
+    }
     let list = ask.id.is_none();
     let mut manner = Manner {
         order: options.order,

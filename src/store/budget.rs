@@ -102,3 +102,21 @@ pub async fn give_back(
     .map_err(StoreError::doing("giving requests back"))?;
     Ok(())
 }
+
+/// After a restore nobody knows what was sent since the backup: as many of today's requests count as spent as time of the
+/// day has passed. Returns how many do.
+pub async fn presume_spent(connection: &mut PgConnection, project_id: &str, per_day: u64) -> Result<i64, StoreError> {
+    sqlx::query_scalar!(
+        "insert into argos.request_budget as b (project_id, day, reserved)
+         select $1, (now at time zone 'UTC')::date,
+                ceil($2::float8 * extract(epoch from now - date_trunc('day', now, 'UTC'))::float8 / 86400)::bigint
+           from clock_timestamp() as now
+             on conflict (project_id, day) do update set reserved = greatest(b.reserved, excluded.reserved)
+      returning reserved",
+        project_id,
+        per_day as f64
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("presuming requests spent"))
+}

@@ -1,8 +1,10 @@
 //! The connection pool, migrations, and the secret.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -15,6 +17,9 @@ use crate::domain::hash::HashKey;
 
 /// Generation of the rules by which this binary writes; see `argos.compatibility`.
 pub const WRITER: i32 = 1;
+
+/// How long the pool waits for a connection that comes back, which may be one whose statement was given up.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// The migrations, compiled in. Their table lives in our schema: the user may have no right to any other.
 pub fn migrator() -> Migrator {
@@ -45,6 +50,13 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
             // Also what runs outside of the page transactions must not wait for somebody's lock without end.
             let sql = format!("set statement_timeout = {}", statement_timeout.as_millis().max(1));
             Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(sql)).await.map(drop) })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let silent = || std::io::Error::new(ErrorKind::TimedOut, "the server is silent: closing a connection");
+                let answered = tokio::time::timeout(RELEASE, connection.ping()).await;
+                answered.unwrap_or_else(|_| Err(silent().into())).map(|()| true)
+            })
         })
         .connect_lazy_with(options(url)?))
 }
@@ -138,15 +150,15 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
+/// The longest that a statement of a write transaction may take.
+pub fn longest(statement: Duration, lease: Duration) -> Duration {
+    statement.min(lease.mul_f64(0.75))
+}
+
 /// Bounds a write transaction: each statement, and each pause between two, ends before the lease that fences it, so that a
 /// paused process frees its locks.
-pub async fn bound(
-    connection: &mut PgConnection,
-    statement: std::time::Duration,
-    lease: std::time::Duration,
-) -> Result<(), StoreError> {
-    let longest = lease.mul_f64(0.75);
-    let milliseconds = |duration: std::time::Duration| duration.min(longest).as_millis().max(1).to_string();
+pub async fn bound(connection: &mut PgConnection, statement: Duration, lease: Duration) -> Result<(), StoreError> {
+    let milliseconds = |bound: Duration| longest(bound, lease).as_millis().max(1).to_string();
     sqlx::query!(
         r#"select set_config('statement_timeout', $1, true) as "a!",
                   set_config('idle_in_transaction_session_timeout', $2, true) as "b!""#,

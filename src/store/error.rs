@@ -15,6 +15,9 @@ pub enum StoreError {
         /// The cause. Not an error source: its own text may quote what was to be written.
         error: sqlx::Error,
     },
+    /// No answer came, not even one of the server's own time-outs.
+    #[error("the database did not answer in time: the connection was given up")]
+    Unanswered,
     /// Another process holds the project's lease now.
     #[error("this process no longer holds the lease of project {project_id:?}: nothing was written")]
     LeaseLost {
@@ -97,7 +100,11 @@ impl StoreError {
 
     /// Whether it may pass by itself: a server that is not up yet, or has no connection left for now.
     pub fn unreachable(&self) -> bool {
-        let Self::Database { error, .. } = self else { return false };
+        let error = match self {
+            Self::Unanswered => return true,
+            Self::Database { error, .. } => error,
+            _ => return false,
+        };
         match error {
             sqlx::Error::Io(_) => !refuses_certificate(error),
             sqlx::Error::PoolTimedOut => true,
@@ -142,6 +149,9 @@ impl StoreError {
                 }
                 _ => "run tries again at the next poll, and nothing is lost. If it lasts, see the server's log.",
             },
+            Self::Unanswered => {
+                "The server or the network on the way to it is silent: check both; run goes on trying. If the server is only slow, raise database.statement_timeout and lease.ttl."
+            }
             Self::LeaseLost { .. } => "Another replica took over; this one waits for its turn.",
             Self::Impossible { .. } => {
                 "Something else wrote into the schema argos, or this is a bug: stop the other writer; please report it with the SQL of the row."

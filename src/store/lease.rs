@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use sqlx::PgConnection;
 
 use super::error::StoreError;
+use crate::clock::Timestamp;
 
 /// A lease that this process took. Every write transaction renews it first, and so holds its row until the commit.
 #[derive(Clone, Debug)]
@@ -51,6 +53,26 @@ pub async fn acquire(
     Ok(Err(other.unwrap_or_default()))
 }
 
+/// Whether a lease is free, was not this holder's, and the holder leads another project.
+pub async fn free_for_others(
+    connection: &mut PgConnection,
+    project_id: &str,
+    holder: &str,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar!(
+        r#"select exists (select from argos.leases
+                           where project_id = $1 and holder is distinct from $2
+                             and (holder is null or expires_at < clock_timestamp()))
+              and exists (select from argos.leases
+                           where project_id <> $1 and holder = $2 and expires_at >= clock_timestamp()) as "free!""#,
+        project_id,
+        holder
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("looking at the lease"))
+}
+
 /// Renews the lease; the first statement of every write transaction. No row: somebody else took over, and nothing may be
 /// written.
 pub async fn renew(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
@@ -86,3 +108,37 @@ pub async fn release(connection: &mut PgConnection, lease: &Lease) -> Result<(),
     .map_err(StoreError::doing("giving the lease back"))?;
     Ok(())
 }
+
+/// A lease that was taken away by [`fence_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fenced {
+    /// The project.
+    pub project_id: String,
+    /// Who held it.
+    pub former: Option<String>,
+    /// The epoch now.
+    pub epoch: i64,
+}
+
+/// After a restore: frees every project's lease under an epoch that no holder of before can have. The backup's epoch may
+/// be lower than the one that a daemon still writes under, so it rises to the seconds since 2020: leases are not taken
+/// every second for years.
+pub async fn fence_all(connection: &mut PgConnection, at: Timestamp) -> Result<Vec<Fenced>, StoreError> {
+    // Kept below 2^31 until 2088: requests are numbered by epoch * 2^32.
+    let risen = (at - EPOCHS_BEGAN).num_seconds();
+    sqlx::query_as!(
+        Fenced,
+        r#"with former as (select project_id, holder from argos.leases order by project_id for update)
+           update argos.leases l
+              set holder = null, expires_at = '-infinity', epoch = greatest(l.epoch + 1, $1)
+             from former where former.project_id = l.project_id
+        returning l.project_id, former.holder as former, l.epoch"#,
+        risen
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("ending all leases"))
+}
+
+/// Where [`fence_all`] counts from.
+const EPOCHS_BEGAN: Timestamp = DateTime::from_timestamp(1_577_836_800, 0).expect("2020-01-01 is a time");

@@ -86,3 +86,19 @@ pub async fn forget_userid(
     .map_err(StoreError::doing("erasing userid from payloads"))?;
     Ok(done.rows_affected())
 }
+
+/// After a restore: another generation, so that consumers start over; the former and the new one. It rises to the seconds
+/// since 1970: the same backup may be restored twice, and the same number must not come twice.
+pub async fn begin_generation(connection: &mut PgConnection, at: Timestamp) -> Result<(i64, i64), StoreError> {
+    let row = sqlx::query!(
+        "with former as (select outbox_generation from argos.outbox_counter for update)
+         update argos.outbox_counter c set outbox_generation = greatest(c.outbox_generation + 1, $1)
+           from former
+      returning former.outbox_generation as former, c.outbox_generation as new",
+        at.timestamp()
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("beginning a generation of the outbox"))?;
+    Ok((row.former, row.new))
+}

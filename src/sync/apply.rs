@@ -56,6 +56,8 @@ pub struct Scope<'a> {
     pub traceparent: &'a str,
     /// Whether lists lack fields, so that what one shows as new or changed is to be read by id.
     pub details: bool,
+    /// Whether whatever this page shows is to be read by id, because nothing else shows its screenings.
+    pub by_id: bool,
     /// Upper bound of a statement.
     pub statement_timeout: Duration,
     /// Whether to take everything back at the end: what would change is only counted.
@@ -134,7 +136,10 @@ async fn apply_once(
         well.extend(all.iter().map(|version| version.submission.submission_id.clone()));
     }
     if scope.details && scope.page.view != View::Id {
-        let ids: Vec<String> = versions.iter().map(|(_, version)| version.submission.submission_id.clone()).collect();
+        let ids: Vec<String> = match scope.by_id {
+            true => page.items().filter_map(|item| item.submission_id.map(str::to_owned)).collect(),
+            false => versions.iter().map(|(_, version)| version.submission.submission_id.clone()).collect(),
+        };
         id_reads::push(&mut transaction, project_id, &ids, Reason::Details, scope.page.observed_at).await?;
     }
     // Only now: what PostgreSQL refuses could be decoded and is not well.

@@ -16,9 +16,11 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use self::findings::{UNKNOWN_AML, probe_settings};
@@ -73,6 +75,10 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     lease: Option<Lease>,
+    /// Held while a lease is taken, by one project of the process at a time; `None`: the process has one engine.
+    taking: Option<Arc<Mutex<()>>>,
+    /// Whether the lease was free at the last look and left to others.
+    stood_back: bool,
     request_no: i64,
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
@@ -93,6 +99,8 @@ pub struct Engine {
     canary_at: Option<Timestamp>,
     /// A probe that failed is not tried again before this moment.
     probe_again_at: Timestamp,
+    /// Whether a walk was refused its pages of screenings since the last probe.
+    screenings_refused: bool,
     /// What each lane did last.
     lanes: BTreeMap<Lane, Progress>,
 }
@@ -115,6 +123,8 @@ impl Engine {
         Self {
             parts,
             lease: None,
+            taking: None,
+            stood_back: false,
             request_no: 0,
             block: None,
             count,
@@ -127,6 +137,7 @@ impl Engine {
             walking: BTreeMap::new(),
             canary_at: None,
             probe_again_at: Timestamp::MIN_UTC,
+            screenings_refused: false,
             lanes: BTreeMap::new(),
         }
     }
@@ -134,6 +145,12 @@ impl Engine {
     /// What the engine is made of.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// From now on projects spread over daemons: while this process leads another project, a free lease is taken at the
+    /// second look only, so that a process that leads none comes first. `taking` is one for all engines of the process.
+    pub fn spread(&mut self, taking: Arc<Mutex<()>>) {
+        self.taking = Some(taking);
     }
 
     /// From now on every page is applied and taken back again: reports tell what would change.
@@ -147,7 +164,9 @@ impl Engine {
         self.look().await?;
         let situation = self.situation();
         let now = situation.now;
-        if situation.budget.left > 0 && self.probe_again_at <= now && self.probe_due(&self.picture().findings) {
+        let due = self.screenings_refused || self.probe_due(&self.picture().findings);
+        if situation.budget.left > 0 && self.probe_again_at <= now && due {
+            self.screenings_refused = false;
             // A probe that fails does not hold up the rest.
             self.probe_again_at = now + PROBE_AGAIN;
             self.probe().await?;
@@ -223,11 +242,15 @@ impl Engine {
 
     /// One request of an errand; the report, if it was the last.
     pub(super) async fn step(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
-        let result = match errand.target {
-            Target::Days(days) => self.page(errand.lane, days).await,
-            Target::OpenIds(day) => self.open_submission(day).await,
-            Target::Queue => self.single(errand.lane).await.map(Some),
+        let heartbeat = self.parts.heartbeat.clone();
+        let request = async {
+            match errand.target {
+                Target::Days(days) => self.page(errand.lane, days).await,
+                Target::OpenIds(day) => self.open_submission(day).await,
+                Target::Queue => self.single(errand.lane).await.map(Some),
+            }
         };
+        let result = in_time(&heartbeat, request).await;
         let now = self.parts.clock.now();
         for (lane, progress) in &mut self.lanes {
             if *lane != errand.lane {
@@ -293,10 +316,11 @@ impl Engine {
         if self.lease.is_some() && self.picture.as_ref().is_some_and(|picture| picture.fresh(now)) {
             return Ok(());
         }
-        let result = self.read_picture().await;
+        let heartbeat = self.parts.heartbeat.clone();
+        let result = in_time(&heartbeat, self.read_picture()).await;
         if let Err(error) = &result {
             match error {
-                SyncError::NotLeader { .. } => {
+                SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. } => {
                     self.parts.metrics.pass(Lane::Hot, "not_leader");
                     // The counts are the same on all replicas.
                     let _ = self.show_counts().await;
@@ -306,7 +330,7 @@ impl Engine {
                     self.count_error(error);
                 }
             }
-            if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. }) {
+            if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. }) {
                 self.lose_the_lease();
             }
         }
@@ -319,5 +343,17 @@ impl Engine {
         self.picture = None;
         self.walking.clear();
         self.lanes.values_mut().for_each(|progress| progress.running = None);
+    }
+}
+
+/// Gives up what takes longer than it said: an answer of the database that does not come. Requests to the vendor have
+/// deadlines of their own, which come first.
+async fn in_time<T>(heartbeat: &Heartbeat, work: impl Future<Output = Result<T, SyncError>>) -> Result<T, SyncError> {
+    // Nothing takes time before it says so.
+    heartbeat.expect_within(Duration::ZERO);
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = heartbeat.overdue() => Err(StoreError::Unanswered.into()),
     }
 }

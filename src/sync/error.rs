@@ -20,6 +20,12 @@ pub enum SyncError {
         /// Who holds the lease.
         holder: String,
     },
+    /// This process leads another project, and leaves the free lease of this one to others until its next look.
+    #[error("the lease of project {project_id:?} is free and left to others for a moment")]
+    LeftToOthers {
+        /// The project.
+        project_id: String,
+    },
     /// The list does not end as documented.
     #[error("the vendor's list does not end: {what}")]
     EndlessList {
@@ -51,6 +57,9 @@ impl SyncError {
             Self::NotLeader { .. } => {
                 "One process writes at a time. run takes over by itself when the other ends; anything else can be tried again then (after a kill: when lease.ttl is over)."
             }
+            Self::LeftToOthers { .. } => {
+                "Projects spread over daemons in this way; it is taken next if nobody else does."
+            }
             Self::EndlessList { .. } => {
                 "The walk starts over and nothing is marked as covered; if it lasts, show the vendor's support the last nextpageKey."
             }
@@ -70,7 +79,7 @@ impl SyncError {
             Self::Api(error) => error.kind(),
             Self::Store(StoreError::LeaseLost { .. }) => "lease_lost",
             Self::Store(_) => "database",
-            Self::NotLeader { .. } => "not_leader",
+            Self::NotLeader { .. } | Self::LeftToOthers { .. } => "not_leader",
             Self::EndlessList { .. } => "endless_list",
             Self::Stopped => "stopped",
             Self::SuspiciouslyEmpty => "suspiciously_empty",

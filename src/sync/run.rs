@@ -25,6 +25,9 @@ const SHORTEST_REST: Duration = Duration::from_millis(1);
 /// Longest pause after a failure of the database, however long the poll interval is.
 const DATABASE_PAUSE: Duration = Duration::from_secs(10);
 
+/// Longest pause between two looks at a lease that another process holds.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Polls until it is asked to stop, then gives the lease back.
 pub async fn run(mut engine: Engine) {
     let settings = engine.parts().settings.clone();
@@ -67,7 +70,9 @@ fn pause(turn: &Result<Turn, SyncError>, now: Timestamp, interval: Duration, lea
         Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),
         Err(SyncError::Api(error)) => interval.max(error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER)),
         Err(SyncError::Store(_)) => interval.min(DATABASE_PAUSE),
-        Err(SyncError::NotLeader { .. }) => interval.min(lease_ttl),
+        Err(SyncError::NotLeader { .. }) => interval.min(lease_ttl).min(LOOK),
+        // A little more than from one look of another process to its next.
+        Err(SyncError::LeftToOthers { .. }) => interval.min(lease_ttl).min(LOOK).mul_f64(1.25),
         Err(_) => interval,
     }
 }
@@ -86,6 +91,7 @@ fn log(turn: &Result<Turn, SyncError>, project: &str, last_error: &mut String) {
     match error {
         SyncError::NotLeader { .. } if *last_error == text => tracing::debug!(project, "waiting for the lease"),
         SyncError::NotLeader { .. } => tracing::info!(project, "{text}. {}", error.advice()),
+        SyncError::LeftToOthers { .. } => tracing::debug!(project, "{text}"),
         _ if *last_error == text => tracing::warn!(project, kind = error.kind(), "the pass failed as before"),
         _ => tracing::error!(project, kind = error.kind(), advice = error.advice(), "{text}"),
     }
@@ -117,6 +123,8 @@ mod tests {
         assert_eq!(after(SyncError::Api(ApiError::TimedOut)), seconds(30));
         assert_eq!(after(SyncError::SuspiciouslyEmpty), seconds(30));
         let not_leader = SyncError::NotLeader { project_id: "p".to_owned(), holder: "h".to_owned() };
-        assert_eq!(after(not_leader), seconds(20));
+        assert_eq!(after(not_leader), seconds(10));
+        let left = SyncError::LeftToOthers { project_id: "p".to_owned() };
+        assert!(after(left) > seconds(10), "others look before it is taken");
     }
 }

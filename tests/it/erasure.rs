@@ -468,6 +468,7 @@ async fn p7_receipts_erase_again_in_a_restored_backup() {
     std::fs::write(&file, &exported).unwrap();
     let apply = ["erasure", "receipts", "apply", file.to_str().unwrap()];
     assert!(dump(&backup).await.contains("Zebra-name"));
+    command(&["restored", "--yes"], &backup.url).await;
     let said = command(&apply, &backup.url).await;
     assert!(said.contains("1 carried out"), "{said}");
     assert_no_marker(&dump(&backup).await);

@@ -16,6 +16,7 @@ use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::program;
 use crate::support::world::{World, settings};
 use crate::support::{Database, Verbatim};
 
@@ -83,6 +84,9 @@ async fn a_role_with_the_documented_grants_can_do_the_daemons_work() {
     id_reads::done(&mut connection, "default", &id).await.unwrap();
     drop(connection);
     engine.release().await.unwrap();
+    let args = ["restored", "--yes"];
+    let ended = program::run(program::command(&args, &world.simulator.base_url(), &url, &changes)).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     app.close().await.unwrap();
     execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
     drop::<Database>(world.database);

@@ -1,16 +1,25 @@
 //! P5: one writer per project, whatever happens to it.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use argos_sync::app::App;
 use argos_sync::clock::Clock;
+use argos_sync::config;
 use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::{Faults, Options};
 use argos_sync::store::error::StoreError;
+use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::World;
 use crate::support::program::{self, Program, eventually};
 use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
+use crate::support::{World, world};
 
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
     let changes = [&[("api.count", "50")], changes].concat();
@@ -253,4 +262,118 @@ async fn p5_a_leader_keeps_its_lease_between_polls() {
     leader.signal(Signal::SIGSTOP);
     other.says("complete=true").await;
     leader.signal(Signal::SIGCONT);
+}
+
+/// A settings file with some projects, all of them at one vendor.
+fn projects(directory: &TempDir, ids: &[&str]) -> PathBuf {
+    let file = directory.path().join("projects.toml");
+    let entries = ids.iter().map(|id| format!("[[projects]]\nid = \"{id}\"\nkey = \"simulated-key\"\n"));
+    std::fs::write(&file, entries.collect::<String>()).unwrap();
+    file
+}
+
+/// An engine for each project, as a process that spreads has them.
+async fn process(world: &World, file: &Path, holder: &str) -> Vec<Engine> {
+    let flags = world::keys(&world.simulator.base_url(), &world.database.url, &[("api.key", "")])
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect::<Vec<_>>();
+    let settings = config::load(Some(file), &HashMap::new(), &flags).unwrap();
+    let app = App::open(settings, Clock::system()).await.unwrap();
+    let taking = Arc::new(Mutex::new(()));
+    let mut engines = Vec::new();
+    for project in &app.settings.projects {
+        let mut engine = app.engine(project, holder, &Heartbeat::new(), &world.stop).await.unwrap();
+        engine.spread(taking.clone());
+        engines.push(engine);
+    }
+    engines
+}
+
+fn is_left(error: &SyncError) -> bool {
+    matches!(error, SyncError::LeftToOthers { .. })
+}
+
+#[tokio::test]
+async fn p5_who_leads_a_project_leaves_a_free_one_to_who_leads_none() {
+    let world = world(10, &[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = projects(&directory, &["kr", "jp"]);
+    let (mut one, mut two) = (process(&world, &file, "one").await, process(&world, &file, "two").await);
+    one[0].turn().await.unwrap();
+    assert!(is_left(&one[1].turn().await.unwrap_err()));
+    two[1].turn().await.unwrap();
+    for not_mine in [one[1].turn().await, two[0].turn().await] {
+        assert!(matches!(not_mine.unwrap_err(), SyncError::NotLeader { .. }));
+    }
+    // What the other leaves is taken at the second look, and a third one leads none and takes it at its first.
+    two[1].release().await.unwrap();
+    assert!(is_left(&one[1].turn().await.unwrap_err()));
+    one[1].turn().await.unwrap();
+    one[1].release().await.unwrap();
+    two[1].turn().await.unwrap();
+    two[1].release().await.unwrap();
+    let mut alone = process(&world, &file, "three").await;
+    alone[1].turn().await.unwrap();
+}
+
+#[tokio::test]
+async fn p5_two_daemons_share_four_projects_and_one_takes_over_all() {
+    let world = world(60, &[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = projects(&directory, &["a", "b", "c", "d"]);
+    let run = |holder: &'static str| {
+        let changes = [
+            ("api.key", ""),
+            ("lease.holder", holder),
+            ("lease.ttl", "4s"),
+            ("database.statement_timeout", "3s"),
+            ("poll.interval", "4s"),
+            ("log.format", "text"),
+        ];
+        let args = ["run", "--config", file.to_str().unwrap()];
+        program::command(&args, &world.simulator.base_url(), &world.database.url, &changes)
+    };
+    let (mut one, mut two) = (Program::start(run("one")), Program::start(run("two")));
+    let leads = async |holder: &str| {
+        let sql = format!("select count(*) from argos.leases where holder = '{holder}' and expires_at > now()");
+        world.database.number(&sql).await
+    };
+    eventually("each leads some, and none is left", async || match (leads("one").await, leads("two").await) {
+        (mine @ 1.., others @ 1..) if mine + others == 4 => Ok(()),
+        other => Err((other, one.stderr(), two.stderr())),
+    })
+    .await;
+    let imported = "select count(*) from argos.projects where import_completed_at is not null";
+    eventually("all are imported", async || match world.database.number(imported).await {
+        4 => Ok(()),
+        few => Err((few, one.stderr(), two.stderr())),
+    })
+    .await;
+
+    one.kill();
+    let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
+    world.simulator.patch(&id, serde_json::json!({"memo": {"text": "after the death of one"}}));
+    eventually("the other leads all", async || match leads("two").await {
+        4 => Ok(()),
+        few => Err((few, two.stderr())),
+    })
+    .await;
+    let seen = "select count(*) from argos.submission_versions where version = 2";
+    eventually("all go on", async || match world.database.number(seen).await {
+        4 => Ok(()),
+        few => Err((few, two.stderr())),
+    })
+    .await;
+    two.signal(Signal::SIGTERM);
+    let ended = two.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Nothing is doubled: in each project one version of everybody, two of one, and an event for each.
+    assert_eq!(world.database.number("select count(*) from argos.submission_versions").await, 4 * 61);
+    let (events, distinct) = ("select count(*) from argos.outbox", "select count(distinct id) from argos.outbox");
+    assert_eq!(world.database.number(events).await, world.database.number(distinct).await);
+    let updated = "select count(*) from argos.outbox where type = 'submission.updated'";
+    assert_eq!(world.database.number(updated).await, 4);
+    assert_eq!(leads("two").await, 0, "given back");
 }

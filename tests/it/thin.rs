@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use argos_sync::clock::{Clock, Timestamp};
-use argos_sync::simulator::Options;
+use argos_sync::simulator::{Faults, Options};
 use argos_sync::sync::engine::{Engine, Turn};
 use chrono::TimeDelta;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::support::program::{self, Program, eventually};
 use crate::support::rows::{counter, submission, written};
 use crate::support::verbatim::noon;
 use crate::support::{Database, World, assert_valid_events};
@@ -71,6 +73,16 @@ impl Thin {
         }
     }
 
+    /// Turns until a query counts something; not longer than so many rounds of the sweep.
+    async fn until_counted(&mut self, rounds: u32, sql: &str) {
+        let sweep = self.engine.forecast().await.unwrap().sweep.unwrap();
+        let end = self.clock.now() + TimeDelta::from_std(sweep.every * rounds).unwrap();
+        while self.database().number(sql).await == 0 {
+            assert!(self.clock.now() < end, "not within {rounds} rounds: {sql}");
+            self.turn(end).await;
+        }
+    }
+
     async fn imported(&self) -> bool {
         let sql = "select count(*) from argos.projects where import_completed_at is not null";
         self.database().number(sql).await > 0
@@ -107,15 +119,35 @@ impl Thin {
     }
 
     async fn assert_equal(&self) {
-        let items: Vec<Value> = sqlx::query_scalar("select item from argos.submissions where gone_at is null")
-            .fetch_all(&self.database().pool)
-            .await
-            .unwrap();
-        let (mirrored, truth) = (by_id(items), by_id(self.world.simulator.truth()));
-        assert_eq!(mirrored.len(), truth.len());
-        for (id, item) in &truth {
-            assert_eq!(&mirrored[id], item, "{id}");
-        }
+        assert_equal(&self.world).await;
+    }
+
+    /// What was found out about pages of screenings.
+    async fn aml_pages(&self) -> Option<String> {
+        self.database().text("select value #>> '{}' from argos.probes where fact = 'aml_pages'").await
+    }
+
+    /// What the metric says of it.
+    fn aml_pages_disagree(&self) -> bool {
+        let page = self.world.app.metrics.encode().unwrap();
+        let gauge = |line: &&str| line.starts_with("argos_sync_probe_disagreement{fact=\"aml_pages\"");
+        page.lines().find(gauge).unwrap().ends_with(" 1")
+    }
+
+    fn faults(&self, faults: &str) {
+        self.world.simulator.set_faults(Faults::parse(faults).unwrap());
+    }
+}
+
+async fn assert_equal(world: &World) {
+    let items: Vec<Value> = sqlx::query_scalar("select item from argos.submissions where gone_at is null")
+        .fetch_all(&world.database.pool)
+        .await
+        .unwrap();
+    let (mirrored, truth) = (by_id(items), by_id(world.simulator.truth()));
+    assert_eq!(mirrored.len(), truth.len());
+    for (id, item) in &truth {
+        assert_eq!(&mirrored[id], item, "{id}");
     }
 }
 
@@ -253,4 +285,131 @@ async fn whole_lists_cost_what_they_did() {
     assert_eq!(thin.screenings_asked(), 0);
     assert_eq!(thin.database().number("select count(*) from argos.submission_views where view <> 'list'").await, 0);
     thin.assert_equal().await;
+}
+
+/// An import, and a flag that is raised afterwards, where pages of screenings cannot be had.
+async fn screenings_come_by_id(fault: &str, found: &str) {
+    let mut thin = Thin::new(options()).await;
+    thin.faults(fault);
+    thin.import().await;
+    thin.assert_equal().await;
+    assert_eq!(thin.aml_pages().await.as_deref(), Some(found));
+    assert!(thin.aml_pages_disagree());
+    assert_valid_events(&thin.database().pool).await;
+
+    let id = thin.old_approval();
+    thin.raise_flag(&id);
+    let event = "select count(*) from argos.outbox where type = 'aml.red_flag_raised' and payload->>'view' = 'id'";
+    // A round that began before, a whole one, and the queue.
+    thin.until_counted(3, event).await;
+    assert_eq!(submission(thin.database(), &id).await["aml_currentstatus"], "Red Flag");
+    assert_eq!(thin.database().number(event).await, 1);
+    // Probes ask for screenings; they ask without dates, and once each. Walks of days do not ask.
+    let dated = |query: &str| query.contains("request_type=aml") && query.contains("start_date");
+    assert!(!thin.world.simulator.requests().iter().any(|served| dated(&served.query)));
+    assert!(thin.screenings_asked() <= 5, "{}", thin.screenings_asked());
+    thin.assert_equal().await;
+}
+
+#[tokio::test]
+async fn p1_p9_screenings_that_the_vendor_refuses_come_by_id() {
+    screenings_come_by_id("refuse-aml=400", "refused").await;
+}
+
+#[tokio::test]
+async fn p1_p9_screenings_come_by_id_where_request_type_changes_nothing() {
+    screenings_come_by_id("ignore-request-type", "ignored").await;
+}
+
+#[tokio::test]
+async fn p9_screenings_that_are_refused_from_some_day_on_do_not_hold_up_the_lists() {
+    let mut thin = Thin::new(options()).await;
+    thin.import().await;
+    assert_eq!(thin.aml_pages().await.as_deref(), Some("shown"));
+    assert!(!thin.aml_pages_disagree());
+    // In the words that it has for a wrong key.
+    thin.faults("refuse-aml=403");
+    let since = thin.clock.now();
+    let id = thin.old_approval();
+    thin.world.simulator.patch(&id, json!({"memo": {"text": "lists show this"}}));
+    for lane in ["hot", "sweep"] {
+        let sql = format!("select count(*) from argos.walks where lane = '{lane}' and started_at > '{since}'");
+        thin.until_counted(3, &format!("{sql} and completed_at is not null")).await;
+    }
+    assert_eq!(submission(thin.database(), &id).await["memo_text"], "lists show this");
+    assert_eq!(thin.aml_pages().await.as_deref(), Some("refused"), "the walk's refusal has it probed");
+    assert!(thin.aml_pages_disagree());
+    let changed = "select count(*) from argos.probes where fact = 'aml_pages' and previous = '\"shown\"'";
+    assert_eq!(thin.database().number(changed).await, 1);
+    let dated = |thin: &Thin| {
+        let served = thin.world.simulator.requests().into_iter().map(|served| served.query);
+        served.filter(|query| query.contains("request_type=aml") && query.contains("start_date")).count()
+    };
+    let (asked, now) = (dated(&thin), thin.clock.now());
+    let hot = format!("select count(*) from argos.walks where lane = 'hot' and last_completed_at > '{now}'");
+    thin.until_counted(1, &hot).await;
+    assert_eq!(dated(&thin), asked, "walks do not ask any more");
+
+    // Mended: the next probe finds it, and walks ask again.
+    thin.faults("");
+    thin.engine.probe().await.unwrap();
+    assert_eq!(thin.aml_pages().await.as_deref(), Some("shown"));
+    let now = thin.clock.now();
+    let hot = format!("select count(*) from argos.walks where lane = 'hot' and last_completed_at > '{now}'");
+    thin.until_counted(1, &hot).await;
+    assert!(dated(&thin) > asked);
+    assert!(!thin.aml_pages_disagree());
+}
+
+#[tokio::test]
+async fn p2_p3_killed_between_the_list_and_its_screenings_a_process_goes_on_with_them() {
+    let world = World::with(options(), &[], Clock::system()).await;
+    world.simulator.freeze();
+    world.simulator.set_faults(Faults::parse("slow=150").unwrap());
+    let run = || {
+        let changes = [
+            ("api.count", "10"),
+            ("lease.holder", "thin"),
+            ("poll.interval", "1h"),
+            ("poll.open_interval", "1h"),
+            ("log.format", "text"),
+        ];
+        Program::start(program::command(&["run"], &world.simulator.base_url(), &world.database.url, &changes))
+    };
+    let between = "select count(*) from argos.walks where lane = 'backfill' and view = 'aml' and completed_at is null";
+    let mut first = run();
+    eventually("its list is complete", async || match world.database.number(between).await {
+        1 => Ok(()),
+        _ => Err(first.stderr()),
+    })
+    .await;
+    first.kill();
+    assert_eq!(world.database.number(between).await, 1, "it was killed between the two");
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, SUBMISSIONS);
+    let asked = world.simulator.requests().len();
+    world.simulator.set_faults(Faults::default());
+
+    let mut second = run();
+    let rest = "select (select count(*) from argos.projects where import_completed_at is null)
+                     + (select count(*) from argos.id_reads)";
+    eventually("the import is complete, and what it queued is read", async || {
+        match world.database.number(rest).await {
+            0 => Ok(()),
+            left => Err((left, second.stderr())),
+        }
+    })
+    .await;
+    second.signal(Signal::SIGTERM);
+    let ended = second.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let served = world.simulator.requests();
+    let list = |query: &str| ["submission_id", "request_type", "start_date"].iter().all(|name| !query.contains(name));
+    assert!(!served[asked..].iter().any(|served| list(&served.query)), "the list was complete");
+    assert_equal(&world).await;
+    let imported = "select count(*) from argos.outbox where type = 'submission.imported'";
+    assert_eq!(world.database.number(imported).await, SUBMISSIONS);
+    let others = "select count(*) from argos.outbox
+                   where type not in ('submission.imported', 'project.import_completed')";
+    assert_eq!(world.database.number(others).await, 0, "what is as old as the submission is no news");
+    assert_valid_events(&world.database.pool).await;
 }

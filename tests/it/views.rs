@@ -209,6 +209,7 @@ async fn screenings(vendor: &Verbatim, items: &str) -> Counts {
         covers: false,
         dry_run: false,
         details: false,
+        by_id: false,
         page: prepare::Page {
             project_id: "default",
             key: &key,

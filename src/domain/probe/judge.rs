@@ -64,10 +64,26 @@ pub struct Observations {
     pub places: [&'static str; 2],
     /// The ids that came when one was asked for in the other place: whether it was that one alone. `None`: not told.
     pub other_place: Option<bool>,
+    /// What `request_type=aml` gave; `None`: not asked or not told.
+    pub screenings: Option<Screenings>,
     /// The fields that list items showed, and how many items there were.
     pub list_fields: (BTreeSet<String>, usize),
     /// The fields that items read by id showed, and how many there were.
     pub id_fields: (BTreeSet<String>, usize),
+}
+
+/// What became of a page of `request_type=aml`.
+#[derive(Clone, Copy, Debug)]
+pub enum Screenings {
+    /// The vendor refused it.
+    Refused,
+    /// It was answered.
+    Items {
+        /// How many items came.
+        items: usize,
+        /// How many of them showed `aml`.
+        screened: usize,
+    },
 }
 
 /// Submissions of a created-day, for [`choose_day`].
@@ -118,6 +134,7 @@ pub fn judge(seen: &Observations) -> Vec<Finding> {
         findings.push(Finding::new(Fact::Parameters, value, evidence));
     }
     findings.extend(views(seen));
+    findings.extend(seen.screenings.and_then(aml_pages));
     findings
 }
 
@@ -348,6 +365,21 @@ fn count(pages: &[(u64, u64, bool)]) -> Option<Finding> {
         json!({"clipped": most})
     };
     Some(Finding::new(Fact::Count, value, text()))
+}
+
+fn aml_pages(seen: Screenings) -> Option<Finding> {
+    let (value, evidence) = match seen {
+        Screenings::Refused => ("refused", "refused".to_owned()),
+        Screenings::Items { items, screened } => {
+            let value = match (screened, items) {
+                (1.., _) => "shown",
+                (0, ENOUGH..) => "ignored",
+                _ => return None,
+            };
+            (value, format!("aml in {screened} of {items} items of request_type=aml"))
+        }
+    };
+    Some(Finding::new(Fact::AmlPages, value, evidence))
 }
 
 fn views(seen: &Observations) -> Vec<Finding> {

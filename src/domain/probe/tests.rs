@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate, NaiveTime};
 use proptest::prelude::*;
 
-use super::judge::{DayCount, Observations, Reply, Seen, choose_day, judge};
+use super::judge::{DayCount, Observations, Reply, Screenings, Seen, choose_day, judge};
 use super::*;
 
 fn day(text: &str) -> NaiveDate {
@@ -47,6 +47,7 @@ fn observe(all: &[Seen], truth: Truth, first: NaiveDate, page: usize, thin: bool
         formats: ["idcheck", "v3"],
         pages: Vec::new(),
         places: ["query", "body"],
+        screenings: None,
         other_place: None,
         list_fields: (BTreeSet::new(), 0),
         id_fields: (BTreeSet::new(), 0),
@@ -249,7 +250,7 @@ fn knowing(facts: &[(Fact, Value)]) -> Findings {
 fn what_lists_lack_follows_from_the_facts_and_from_what_the_mirror_has_seen() {
     let nothing = HashSet::new();
     let lacking = |facts: &[(Fact, Value)], shown: &HashSet<_>| {
-        let Lacking { screenings, details } = knowing(facts).lacking(shown);
+        let Lacking { screenings, details, by_id: _ } = knowing(facts).lacking(shown);
         (screenings, details)
     };
     assert_eq!(lacking(&[], &nothing), (false, false));
@@ -274,4 +275,27 @@ fn what_lists_lack_follows_from_the_facts_and_from_what_the_mirror_has_seen() {
     assert_eq!(lacking(&[(Fact::ListAml, json!("shown"))], &mirror), (false, false));
     mirror.insert(shown("list", "aml.currentstatus"));
     assert_eq!(lacking(&[], &mirror), (false, false));
+}
+
+#[test]
+fn what_request_type_aml_gives_decides_how_screenings_are_read() {
+    let found = |seen| {
+        let seen =
+            Observations { screenings: Some(seen), ..observe(&[], Truth::Ignored, day("2026-01-05"), 100, true) };
+        judge(&seen).into_iter().find(|finding| finding.fact == Fact::AmlPages).map(|finding| finding.value)
+    };
+    assert_eq!(found(Screenings::Refused), Some(json!("refused")));
+    assert_eq!(found(Screenings::Items { items: 100, screened: 1 }), Some(json!("shown")));
+    assert_eq!(found(Screenings::Items { items: 3, screened: 0 }), Some(json!("ignored")));
+    assert_eq!(found(Screenings::Items { items: 2, screened: 0 }), None, "too few to tell");
+
+    let lacking = |aml, pages| {
+        let facts = [(Fact::ListAml, json!(aml)), (Fact::AmlPages, json!(pages))];
+        let Lacking { screenings, details, by_id } = knowing(&facts).lacking(&HashSet::new());
+        (screenings, details, by_id)
+    };
+    assert_eq!(lacking("missing", "shown"), (true, false, false));
+    assert_eq!(lacking("missing", "refused"), (false, true, true));
+    assert_eq!(lacking("missing", "ignored"), (false, true, true));
+    assert_eq!(lacking("shown", "refused"), (false, false, false), "nobody needs them");
 }

@@ -143,7 +143,6 @@ impl Engine {
         let project_id = &self.parts.project.id;
         let settings = &self.parts.settings;
         let at = self.parts.clock.now();
-        self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
         let mut transaction = self.fenced(&self.held()?).await?;
         let (count, share) = (settings.erasure.max_count, settings.erasure.max_share);
         let apart = suspicion.confirmed_at.first().map_or(TimeDelta::zero(), |first| at - *first);

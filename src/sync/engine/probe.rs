@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 use serde_json::Value;
 
-use super::Engine;
 use super::findings::{dialect_name, place_name};
 use super::upkeep::keep;
+use super::{Engine, in_time};
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::{Cursor, Query, Style};
@@ -17,7 +17,7 @@ use crate::domain::calendar::DayRange;
 use crate::domain::canonical::at;
 use crate::domain::drift::shown;
 use crate::domain::probe::Findings;
-use crate::domain::probe::judge::{DayCount, Observations, Reply, Seen, choose_day, judge};
+use crate::domain::probe::judge::{DayCount, Observations, Reply, Screenings, Seen, choose_day, judge};
 use crate::domain::time;
 use crate::store::error::StoreError;
 use crate::store::id_reads::{self, Reason};
@@ -26,7 +26,7 @@ use crate::store::{probe, views};
 use crate::sync::error::SyncError;
 
 /// The most requests of one probe (tries apart).
-const MOST_REQUESTS: u64 = 8;
+const MOST_REQUESTS: u64 = 9;
 
 /// With fewer known submissions than this around the day, a wider period is asked for as well.
 const KNOWN_ENOUGH: usize = 8;
@@ -52,12 +52,13 @@ struct Look {
 }
 
 impl Engine {
-    /// Finds out what the vendor does where its documents are silent: at most eight requests, each with a permit of the
+    /// Finds out what the vendor does where its documents are silent: at most nine requests, each with a permit of the
     /// day's budget. What is found is stored, shown and returned; a change of mode, and what disagrees with the settings,
     /// is logged with advice. Needs the lease.
     pub async fn probe(&mut self) -> Result<Findings, SyncError> {
         self.look().await?;
-        let result = self.ask_around().await;
+        let heartbeat = self.parts.heartbeat.clone();
+        let result = in_time(&heartbeat, self.ask_around()).await;
         if matches!(result, Err(SyncError::Store(_))) {
             self.lose_the_lease();
         }
@@ -81,7 +82,8 @@ impl Engine {
 
         let mut look = Look { lease, requests: 0, seen: self.nothing_seen(now.date_naive()) };
         let first = self.first_page(&mut look).await?;
-        self.read_one(&mut look, &first.items).await?;
+        let one = self.read_one(&mut look, &first.items).await?;
+        self.read_screenings(&mut look, &first.items, one).await?;
         self.read_days(&mut look, days, &first, now.date_naive()).await?;
         self.other_place(&mut look, &first.items).await?;
         self.count_again(&mut look, &first).await?;
@@ -126,6 +128,7 @@ impl Engine {
             pages: Vec::new(),
             places,
             other_place: None,
+            screenings: None,
             list_fields: (BTreeSet::new(), 0),
             id_fields: (BTreeSet::new(), 0),
         }
@@ -145,16 +148,18 @@ impl Engine {
             lost = keep(self.parts.pool.clone(), look.lease.clone()) => return Err(lost.into()),
             answer = self.fetch(&query) => answer,
         };
-        let odd = query.style != Style::default();
+        // What shows a part of each submission says nothing of what lists show.
+        let part = query.request_type.is_some();
+        let odd = part || query.style != Style::default();
         match answer {
             Ok(answer) => {
                 let told = take_apart(&answer.content, self.parts.settings.limits.item_bytes);
                 let by_id = query.select.is_some();
-                if let Some(count) = query.count {
+                if let Some(count) = query.count.filter(|_| !part) {
                     let got = answer.content.len() as u64;
                     look.seen.pages.push((count.into(), got, told.next.is_some()));
                 }
-                if !odd || !by_id {
+                if !part && (!odd || !by_id) {
                     let fields = if by_id { &mut look.seen.id_fields } else { &mut look.seen.list_fields };
                     fields.1 += told.items.len();
                     fields.0.extend(told.items.iter().flat_map(shown));
@@ -183,13 +188,38 @@ impl Engine {
     }
 
     /// A submission of the list, read by id: one that was decided, because it has most to show.
-    async fn read_one(&mut self, look: &mut Look, items: &[Value]) -> Result<(), SyncError> {
+    async fn read_one(&mut self, look: &mut Look, items: &[Value]) -> Result<Option<Value>, SyncError> {
         let richness = |item: &&Value| {
             let approved = at(item, &["kyc", "result"]).and_then(Value::as_str) == Some("approved");
             (item.get("aml").is_some(), at(item, &["kyc", "attempts"]).is_some(), approved)
         };
-        let Some(id) = items.iter().rev().max_by_key(richness).and_then(id_of) else { return Ok(()) };
-        self.told(look, Query { select: Some(("submission_id", id)), ..Query::default() }).await?;
+        let Some(id) = items.iter().rev().max_by_key(richness).and_then(id_of) else { return Ok(None) };
+        match self.told(look, Query { select: Some(("submission_id", id)), ..Query::default() }).await? {
+            Outcome::Told(told) => Ok(told.items.into_iter().next()),
+            Outcome::Refused | Outcome::Failed => Ok(None),
+        }
+    }
+
+    /// A page of `request_type=aml`, where lists show no `aml` and an answer by id did.
+    async fn read_screenings(
+        &mut self,
+        look: &mut Look,
+        listed: &[Value],
+        one: Option<Value>,
+    ) -> Result<(), SyncError> {
+        let screened = |item: &&Value| item.get("aml").is_some();
+        if listed.iter().any(|item| screened(&item)) || one.as_ref().filter(screened).is_none() {
+            return Ok(());
+        }
+        let query = Query { request_type: Some("aml"), count: Some(self.count), ..Query::default() };
+        look.seen.screenings = match self.told(look, query).await? {
+            Outcome::Told(told) => {
+                let screened = told.items.iter().filter(screened).count();
+                Some(Screenings::Items { items: told.items.len(), screened })
+            }
+            Outcome::Refused => Some(Screenings::Refused),
+            Outcome::Failed => None,
+        };
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::Engine;
+use super::{Engine, in_time};
 use crate::chain::chain;
 use crate::clock::Timestamp;
 use crate::metrics::PrunedTable;
@@ -51,7 +51,8 @@ impl Engine {
     /// The first of the kinds' errors, or that another process is the writer.
     pub async fn prune(&mut self) -> Result<Pruned, SyncError> {
         self.look().await?;
-        self.renew().await?;
+        let heartbeat = self.parts.heartbeat.clone();
+        in_time(&heartbeat, self.renew()).await?;
         let lease = self.held()?;
         if self.pruning.epoch != lease.epoch {
             (self.pruning.epoch, self.pruning.outbox, self.pruning.versions) = (lease.epoch, 0, None);
@@ -59,7 +60,7 @@ impl Engine {
         let mut pruned = Pruned::default();
         let mut first_error = None;
         for table in PrunedTable::ALL {
-            let (rows, more) = match self.prune_table(&lease, table).await {
+            let (rows, more) = match in_time(&heartbeat, self.prune_table(&lease, table)).await {
                 Ok(done) => done,
                 Err(error @ SyncError::Store(StoreError::LeaseLost { .. })) => {
                     self.lease = None;
@@ -109,7 +110,11 @@ impl Engine {
                 return more;
             }
             // The next pass says so.
-            Err(SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. })) => return false,
+            Err(
+                SyncError::NotLeader { .. }
+                | SyncError::LeftToOthers { .. }
+                | SyncError::Store(StoreError::LeaseLost { .. }),
+            ) => return false,
             Err(error) => error,
         };
         self.parts.metrics.prune_failures.inc();

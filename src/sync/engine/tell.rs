@@ -51,7 +51,12 @@ impl Engine {
             Ok(Some(report)) if !report.complete => return,
             Ok(_) => tokio::time::timeout(PATIENCE, self.tell_well(&lease, lane)).await,
             // No failures: it was stopped, or another process is at work.
-            Err(SyncError::Stopped | SyncError::NotLeader { .. } | SyncError::Store(StoreError::LeaseLost { .. })) => {
+            Err(
+                SyncError::Stopped
+                | SyncError::NotLeader { .. }
+                | SyncError::LeftToOthers { .. }
+                | SyncError::Store(StoreError::LeaseLost { .. }),
+            ) => {
                 return;
             }
             Err(error) => tokio::time::timeout(PATIENCE, self.tell_error(&lease, lane, error)).await,

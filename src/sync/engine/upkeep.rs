@@ -1,11 +1,13 @@
 //! What an engine needs between pages: the lease, permits, connections, and the numbers it shows.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::Instant;
 
-use super::Engine;
 use super::walk::Walking;
+use super::{Engine, in_time};
 use crate::argos::client::Answer;
 use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
@@ -121,8 +123,19 @@ impl Engine {
     }
 
     async fn take(&mut self, connection: &mut PgConnection) -> Result<(), SyncError> {
-        let (project_id, ttl) = (&self.parts.project.id, self.parts.settings.lease.ttl);
-        match lease::acquire(connection, project_id, &self.parts.holder, ttl).await? {
+        let (project_id, holder, ttl) = (&self.parts.project.id, &self.parts.holder, self.parts.settings.lease.ttl);
+        // Else two projects that look at the same moment would both see that this process leads none.
+        let _alone = match &self.taking {
+            Some(taking) => Some(taking.lock().await),
+            None => None,
+        };
+        let may_stand_back = self.taking.is_some() && !self.stood_back;
+        if may_stand_back && lease::free_for_others(connection, project_id, holder).await? {
+            self.stood_back = true;
+            return Err(SyncError::LeftToOthers { project_id: project_id.clone() });
+        }
+        self.stood_back = false;
+        match lease::acquire(connection, project_id, holder, ttl).await? {
             Ok(lease) => {
                 // Requests are numbered within an epoch, and walks are where the last writer left them.
                 self.request_no = 0;
@@ -281,9 +294,10 @@ impl Engine {
     /// A transaction that only the leader can begin, for what is not part of a page.
     pub(super) async fn fenced(&self, lease: &Lease) -> Result<Transaction<'static, Postgres>, SyncError> {
         let settings = &self.parts.settings.database;
-        self.parts.heartbeat.expect_within(settings.connect_timeout + settings.statement_timeout * 4);
+        self.parts.heartbeat.expect_within(settings.connect_timeout + settings.statement_timeout);
         let begun = self.parts.pool.begin().await;
         let mut transaction = begun.map_err(StoreError::doing("beginning a transaction"))?;
+        self.parts.heartbeat.expect_within(self.patience());
         database::bound(&mut transaction, settings.statement_timeout, lease.ttl).await?;
         lease::renew(&mut transaction, lease).await?;
         Ok(transaction)
@@ -302,13 +316,25 @@ impl Engine {
     }
 
     pub(super) async fn connection(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, SyncError> {
-        let settings = &self.parts.settings.database;
-        self.parts.heartbeat.expect_within(settings.connect_timeout + settings.statement_timeout);
-        Ok(self.parts.pool.acquire().await.map_err(StoreError::doing("connecting"))?)
+        self.parts.heartbeat.expect_within(self.parts.settings.database.connect_timeout);
+        let connection = self.parts.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+        self.parts.heartbeat.expect_within(self.patience());
+        Ok(connection)
+    }
+
+    /// How long a handful of statements may take together: longer than the server lets one of them take, so that its own
+    /// time-out comes first.
+    pub(super) fn patience(&self) -> Duration {
+        let settings = &self.parts.settings;
+        database::longest(settings.database.statement_timeout, settings.lease.ttl) * 2
     }
 
     /// Takes the database's counts over into the metrics.
     pub async fn show_counts(&self) -> Result<(), SyncError> {
+        in_time(&self.parts.heartbeat, self.read_counts()).await
+    }
+
+    async fn read_counts(&self) -> Result<(), SyncError> {
         let project_id = &self.parts.project.id;
         let mut connection = self.connection().await?;
         let counts = mirror::counts(&mut connection, project_id).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -25,6 +26,9 @@ use crate::sync::report::{Counts, PassReport};
 
 /// After so many pages a page that had to be made smaller is doubled again.
 const PAGES_UNTIL_LARGER: u64 = 16;
+
+/// How long an item may take when a page is written item by item.
+const PER_ITEM: Duration = Duration::from_millis(50);
 
 /// Up to so many known submissions a complete walk that shows none of them is taken for what it says: each of them is
 /// then asked for by id, and nothing is believed before that. Where more are known, the answer is an error.
@@ -239,11 +243,13 @@ impl Engine {
                     self.forget(lane).await?;
                     return Err(SyncError::EndlessList { what: "it refused its own nextpageKey" });
                 }
-                Err(SyncError::Api(ApiError::BadRequest { .. })) if view == View::Aml => {
-                    // Else the lane would never come to an end.
-                    let advice = "Red Flags of older submissions are not seen: ask the vendor's support.";
+                // Also in the words of a refused key: if it is that, the next list says so.
+                Err(SyncError::Api(error)) if view == View::Aml && error.refuses() => {
+                    // Else the lane would never come to an end. A probe finds out whether it lasts.
+                    self.screenings_refused = true;
+                    let advice = "Red Flags of older submissions are seen late: ask the vendor's support.";
                     let project = &self.parts.project.id;
-                    tracing::error!(project, advice, "lists carry no aml, and request_type=aml is refused");
+                    tracing::error!(project, advice, "lists carry no aml, and request_type=aml is refused: {error}");
                     return Ok(Some(self.nothing()));
                 }
                 Err(SyncError::Api(error)) if error.page_too_large() && self.count > 1 => {
@@ -320,8 +326,10 @@ impl Engine {
     ) -> Result<(Counts, Option<Walk>), SyncError> {
         let settings = &self.parts.settings;
         let (project, lease) = (&self.picture().project, self.held()?);
-        // A page is some twenty statements, each within its own bound, and more when it is written item by item.
-        self.parts.heartbeat.expect_within(settings.database.statement_timeout * 20);
+        // A page is some twenty statements, and some for each item when it is written item by item.
+        let items = u32::try_from(answer.content.len()).unwrap_or(u32::MAX);
+        let most = settings.database.connect_timeout + self.patience() + PER_ITEM * items;
+        self.parts.heartbeat.expect_within(most);
         let scope = Scope {
             page: prepare::Page {
                 project_id: &self.parts.project.id,
@@ -346,6 +354,7 @@ impl Engine {
             end,
             traceparent: &walking.traceparent,
             details: self.picture().lacking.details,
+            by_id: self.picture().lacking.by_id && walking.lane == Lane::Sweep,
             statement_timeout: settings.database.statement_timeout,
             dry_run: self.dry_run,
             erasure: &settings.erasure,

@@ -57,6 +57,15 @@ async fn execute(admin: &PgConnectOptions, sql: &str) {
     connection.close().await.unwrap();
 }
 
+/// A template must have no sessions.
+async fn cut_off(database: &str) {
+    execute(
+        &SERVER.admin,
+        &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"),
+    )
+    .await;
+}
+
 /// A database of a test's own; dropped with it.
 pub struct Database {
     /// To look into it.
@@ -85,6 +94,19 @@ impl Database {
         let url = options.to_url_lossy().to_string();
         let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
         Self { pool, url, name }
+    }
+
+    /// A backup: a copy of this database. Cuts off whoever is connected.
+    pub async fn backup(&self) -> Self {
+        cut_off(&self.name).await;
+        Self::create(&format!("template {}", self.name)).await
+    }
+
+    /// Puts a backup in this database's place. Cuts off whoever is connected.
+    pub async fn restore(&self, backup: &Self) {
+        cut_off(&backup.name).await;
+        execute(&SERVER.admin, &format!("drop database {} with (force)", self.name)).await;
+        execute(&SERVER.admin, &format!("create database {} template {}", self.name, backup.name)).await;
     }
 
     /// One value, as text.
