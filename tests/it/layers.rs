@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("exit", &[]),
     ("heartbeat", &[]),
+    ("systemd", &["heartbeat"]),
     ("embedded", &[]),
     ("logging", &["config"]),
     ("simulator", &["clock"]),
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "simulator",
             "store",
             "sync",
+            "systemd",
         ],
     ),
     ("main", &["chain", "cli", "exit"]),
@@ -56,6 +58,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["embedded", "store", "sync", "http", "app", "cli"]),
     ("prometheus", &["metrics", "http", "app"]),
     ("axum", &["http", "simulator"]),
+    ("sd_notify", &["systemd"]),
     ("clap", &["cli", "simulator", "main"]),
 ];
 

@@ -5,6 +5,7 @@ pub mod events;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod relay;
 pub mod rows;
 pub mod vendor;
 pub mod verbatim;
