@@ -1,9 +1,10 @@
 # make demo   set up, and show the main job        (ARGS="--for 20s" ends by itself, --json prints a summary)
 # make test   set up, and pass all tests
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while
+# make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test years sqlx sqlx-check setup
+.PHONY: demo test years deploy-check sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -22,6 +23,10 @@ test: setup
 # The tests have these in small. A clock that only they move makes days pass in seconds.
 years: setup
 	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --release --test it years:: -- --nocapture
+
+# Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
+deploy-check: target/debug/argos-sync
+	deploy/check
 
 setup:
 	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)

@@ -51,6 +51,11 @@ impl Heartbeat {
     fn expected(&self) -> Instant {
         *self.0.lock().expect("no code panics while it holds the heartbeat")
     }
+
+    /// Whether all loops turn: what `/livez` says and what the watchdog is pinged for.
+    pub fn all_alive(hearts: &[Self]) -> bool {
+        hearts.iter().all(Self::alive)
+    }
 }
 
 impl Default for Heartbeat {

@@ -45,7 +45,7 @@
 //! | [`config`] | settings: file < environment < flags |
 //! | [`embedded`] | the private PostgreSQL of the demo, the tests and a laptop |
 //! | [`simulator`] | a stand-in for the vendor, over real HTTP; shares no code with the daemon |
-//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`], [`words`] | one small thing each |
+//! | [`chain`], [`clock`], [`exit`], [`heartbeat`], [`logging`], [`metrics`], [`systemd`], [`words`] | one small thing each |
 //!
 //! Imports point one way: `cli` -> `app` -> `http`, `sync` -> `argos`, `store` -> `domain` -> `clock`. `argos` and
 //! `store` do not know each other; `domain` knows no SQL, no HTTP and no runtime; `simulator` knows only the clock.
@@ -85,4 +85,5 @@ pub mod simulator;
 pub mod status;
 pub mod store;
 pub mod sync;
+pub mod systemd;
 pub mod words;

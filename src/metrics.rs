@@ -115,6 +115,9 @@ impl Metrics {
     ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
+        // What every Prometheus client tells of its process: memory, CPU time, open files.
+        #[cfg(target_os = "linux")]
+        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let build = gauges(r, "build_info", "Always 1; the labels tell the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let project = &["project"];

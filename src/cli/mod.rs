@@ -6,6 +6,7 @@ mod demo;
 mod erasure;
 mod explain;
 mod find_cipher;
+mod generate;
 mod get;
 mod migrate;
 mod once;
@@ -83,6 +84,9 @@ enum Command {
     /// Run a command beside a private, migrated PostgreSQL, with DATABASE_URL set (for developers)
     #[command(hide = true)]
     Postgres(postgres::Postgres),
+    /// Write manual pages and shell completions (for packages)
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 impl Cli {
@@ -98,6 +102,9 @@ impl Cli {
                 eprintln!("argos-sync: the demo brings its own settings; --config and --set are not used");
             }
             return runtime().block_on(demo.execute());
+        }
+        if let Command::Generate(generate) = self.command {
+            return generate.execute();
         }
         let settings = self.settings()?;
         logging::init(&settings.log);
@@ -120,6 +127,7 @@ impl Cli {
                 Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
+                Command::Generate(generate) => generate.execute(),
             }
         });
         // Not waiting for its threads: one may hang in the system's name resolution.

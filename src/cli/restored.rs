@@ -3,13 +3,13 @@
 use clap::Args;
 use sqlx::PgConnection;
 
-use super::words::grouped;
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::exit::Exit;
 use crate::store::error::StoreError;
 use crate::store::{budget, database, erasure, lease, outbox};
+use crate::words::grouped;
 
 /// Options of `restored`.
 #[derive(Args)]

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::heartbeat::Heartbeat;
 use crate::http::{self, Guard, Pages, StatusPage};
-use crate::{lifecycle, sync};
+use crate::{lifecycle, sync, systemd};
 
 /// Runs until a signal.
 pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
@@ -43,6 +43,13 @@ pub(super) async fn serve(
     // All labels are there from the first scrape on, also while the database is waited for.
     app.settings.projects.iter().for_each(|project| drop(app.metrics.project(&project.id)));
     let heartbeats: Vec<Heartbeat> = app.settings.projects.iter().map(|_| Heartbeat::new()).collect();
+    tasks.spawn({
+        let (heartbeats, stop) = (heartbeats.clone(), stop.clone());
+        async move {
+            systemd::watch(&heartbeats, &stop).await;
+            "watchdog"
+        }
+    });
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "serving /metrics, /livez, /readyz and the status page");
@@ -70,6 +77,7 @@ pub(super) async fn serve(
                 "sync"
             });
         }
+        systemd::ready("reading");
     }
     tokio::select! {
         biased;
@@ -105,6 +113,8 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
         }
         if !told {
             tracing::warn!(advice = error.advice(), "waiting for the database: {}", chain(&error));
+            // No start of the daemon makes the database come: an order of units or an upgrade must not wait for it.
+            systemd::ready("waiting for the database");
             told = true;
         }
         tokio::select! {

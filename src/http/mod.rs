@@ -78,7 +78,7 @@ async fn metrics(State(pages): State<Pages>) -> Response {
 
 /// Whether the working loops turn.
 async fn livez(State(pages): State<Pages>) -> (StatusCode, &'static str) {
-    if pages.heartbeats.iter().all(Heartbeat::alive) {
+    if Heartbeat::all_alive(&pages.heartbeats) {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "a working loop is stuck: restart the process\n")

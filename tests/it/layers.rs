@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("exit", &[]),
     ("heartbeat", &[]),
+    ("systemd", &["heartbeat"]),
     ("embedded", &[]),
     ("logging", &["config"]),
     ("simulator", &["clock"]),
@@ -47,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "status",
             "store",
             "sync",
+            "systemd",
             "words",
         ],
     ),
@@ -61,6 +63,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["embedded", "store", "sync", "status", "http", "app", "cli"]),
     ("prometheus", &["metrics", "http", "app"]),
     ("axum", &["http", "simulator"]),
+    ("sd_notify", &["systemd"]),
     ("clap", &["cli", "simulator", "main"]),
 ];
 

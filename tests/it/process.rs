@@ -218,7 +218,7 @@ async fn nothing_is_written(database: &Database, lock: sqlx::Transaction<'static
 const OTHERS: &str = "datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
 
 /// Waits until a connection waits for a lock.
-async fn blocked(database: &Database) {
+pub async fn blocked(database: &Database) {
     eventually("it waits for a lock", async || {
         match database
             .number(&format!("select count(*) from pg_stat_activity where {OTHERS} and wait_event_type = 'Lock'"))

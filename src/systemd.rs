@@ -1,0 +1,49 @@
+//! What systemd is told, where it asks (`Type=notify`, `WatchdogSec=`): ready, alive, ending.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::heartbeat::Heartbeat;
+
+/// The daemon is up: its port is served, and its database was looked at. Said again, only the status changes.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Pings the watchdog for as long as `/livez` would say that all is well, until `stop`; then tells of the end.
+pub async fn watch(heartbeats: &[Heartbeat], stop: &CancellationToken) {
+    match sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
+        // Two pings may be late before it bites.
+        Some(limit) => ping(heartbeats, limit / 3, stop).await,
+        None => stop.cancelled().await,
+    }
+    tell(&[NotifyState::Stopping, NotifyState::Status("ending after the open page")]);
+}
+
+async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToken) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = false;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if Heartbeat::all_alive(heartbeats) {
+            tell(&[NotifyState::Watchdog]);
+            continue;
+        }
+        if !told {
+            tracing::error!(
+                "a working loop is stuck: systemd's watchdog is no longer pinged and will restart the process"
+            );
+            told = true;
+        }
+        tell(&[NotifyState::Status("a working loop is stuck")]);
+    }
+}
+
+/// A manager that cannot be reached is no reason to stop working: it has time limits of its own.
+fn tell(state: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

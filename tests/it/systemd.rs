@@ -1,0 +1,125 @@
+//! P9: what systemd hears of the real process: ready, alive, ending; and nothing while a loop is stuck.
+
+use std::time::Duration;
+
+use argos_sync::clock::Clock;
+use argos_sync::simulator::{Options, Simulator};
+use tokio::net::UnixDatagram;
+
+use crate::process::blocked;
+use crate::support::Database;
+use crate::support::daemon::Daemon;
+use crate::support::program::{PATIENCE, eventually};
+use crate::support::relay::Relay;
+
+/// What systemd sets as WATCHDOG_USEC: a ping is due several times in this time.
+const WATCHDOG: Duration = Duration::from_millis(300);
+
+/// The socket that NOTIFY_SOCKET names.
+struct Manager {
+    socket: UnixDatagram,
+    directory: tempfile::TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { socket: UnixDatagram::bind(directory.path().join("notify")).unwrap(), directory }
+    }
+
+    /// `run` under this manager.
+    async fn start(&self, base_url: &str, database_url: &str, more: &[(&str, &str)]) -> Daemon {
+        let socket = self.directory.path().join("notify");
+        let environment = [
+            ("NOTIFY_SOCKET", socket.to_str().unwrap()),
+            ("ARGOS_SYNC__API__KEY", "simulated-key"),
+            ("ARGOS_SYNC__API__BASE_URL", base_url),
+            ("ARGOS_SYNC__DATABASE__URL", database_url),
+        ];
+        Daemon::start(&[&environment, more].concat()).await
+    }
+
+    /// The next thing that is told.
+    async fn told(&self) -> String {
+        let mut buffer = [0; 1024];
+        let received = tokio::time::timeout(PATIENCE, self.socket.recv(&mut buffer)).await;
+        String::from_utf8(buffer[..received.expect("something is told").unwrap()].to_vec()).unwrap()
+    }
+
+    /// Everything up to and with what says this.
+    async fn told_until(&self, wanted: &str) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let told = async {
+            while !all.last().is_some_and(|last| last.lines().any(|line| line == wanted)) {
+                all.push(self.told().await);
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, told).await.is_ok(), "{wanted} is never told; but: {all:?}");
+        all
+    }
+}
+
+#[tokio::test]
+async fn p9_ready_when_it_can_work_then_pings_then_the_end() {
+    let vendor = Simulator::start(Options { initial: 10, ..Options::default() }, Clock::system()).await.unwrap();
+    // It migrates first, and is not ready before.
+    let (database, manager) = (Database::bare().await, Manager::new());
+    let limit = WATCHDOG.as_micros().to_string();
+    let daemon = manager.start(&vendor.base_url(), &database.url, &[("WATCHDOG_USEC", &limit)]).await;
+    let before = manager.told_until("READY=1").await;
+    assert!(before.last().unwrap().contains("STATUS=reading"), "{before:?}");
+    assert_eq!(daemon.get("/readyz").await.0, 200);
+    for _ in 0..3 {
+        manager.told_until("WATCHDOG=1").await;
+    }
+    let (code, said, _) = daemon.stop().await;
+    assert_eq!(code, Some(0), "{said}");
+    manager.told_until("STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn ready_while_the_database_is_waited_for_and_no_ping_where_none_is_asked_for() {
+    let manager = Manager::new();
+    let daemon = manager.start("http://127.0.0.1:1/v3", "postgres://127.0.0.1:1/none", &[]).await;
+    let mut told = manager.told_until("READY=1").await;
+    assert!(told[0].contains("STATUS=waiting for the database"), "{told:?}");
+    let (code, said, _) = daemon.stop().await;
+    assert_eq!(code, Some(0), "{said}");
+    told.extend(manager.told_until("STOPPING=1").await);
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn p9_pings_cease_when_livez_fails() {
+    let vendor = Simulator::start(Options { initial: 10, ..Options::default() }, Clock::system()).await.unwrap();
+    let (database, manager) = (Database::fresh().await, Manager::new());
+    let relay = Relay::to(&database.url).await;
+    let mut lock = database.pool.begin().await.unwrap();
+    sqlx::query("lock table argos.counters").execute(&mut *lock).await.unwrap();
+    let limit = WATCHDOG.as_micros().to_string();
+    // A loop counts as stuck half a minute after the longest time that its step may take.
+    let more = [
+        ("WATCHDOG_USEC", limit.as_str()),
+        ("ARGOS_SYNC__DATABASE__CONNECT_TIMEOUT", "1s"),
+        ("ARGOS_SYNC__DATABASE__STATEMENT_TIMEOUT", "2s"),
+    ];
+    let daemon = manager.start(&vendor.base_url(), &relay.url, &more).await;
+    manager.told_until("STATUS=reading").await;
+
+    // The database's host vanishes in the middle of a statement: no answer comes, and no end of the connection.
+    blocked(&database).await;
+    relay.freeze();
+    lock.rollback().await.unwrap();
+    manager.told_until("WATCHDOG=1").await;
+    assert_eq!(daemon.get("/livez").await.0, 200, "a slow statement is not a stuck loop");
+    manager.told_until("STATUS=a working loop is stuck").await;
+    assert_eq!(daemon.get("/livez").await.0, 503);
+    for _ in 0..5 {
+        assert_eq!(manager.told().await, "STATUS=a working loop is stuck\n");
+    }
+    eventually("it says so", async || match daemon.output() {
+        said if said.matches("a working loop is stuck").count() == 1 => Ok(()),
+        said => Err(said),
+    })
+    .await;
+}
