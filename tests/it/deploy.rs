@@ -122,8 +122,14 @@ fn expressions() -> Vec<String> {
     expressions
 }
 
-/// Metrics of an expression, each with its label matchers: (name, [(label, value if it must be equal)]).
-fn metrics_in(expression: &str) -> Vec<(&str, Vec<(&str, Option<&str>)>)> {
+/// A metric in an expression.
+struct Asked<'e> {
+    name: &'e str,
+    /// Labels, each with its value if it must be equal.
+    matchers: Vec<(&'e str, Option<&'e str>)>,
+}
+
+fn metrics_in(expression: &str) -> Vec<Asked<'_>> {
     let mut found = Vec::new();
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for prefix in ["argos_sync_", "process_"] {
@@ -135,7 +141,7 @@ fn metrics_in(expression: &str) -> Vec<(&str, Vec<(&str, Option<&str>)>)> {
                 let (label, value) = matcher.split_once('=').unwrap();
                 (label, value.strip_prefix('"').map(|value| value.trim_end_matches('"')))
             });
-            found.push((name, matchers.collect()));
+            found.push(Asked { name, matchers: matchers.collect() });
         }
     }
     found
@@ -160,7 +166,7 @@ async fn the_dashboard_asks_for_what_a_scrape_has() {
     for expression in expressions() {
         let metrics = metrics_in(&expression);
         assert!(!metrics.is_empty(), "{expression}");
-        for (name, matchers) in &metrics {
+        for Asked { name, matchers } in &metrics {
             let labels = scraped.get(name).unwrap_or_else(|| panic!("{name} is not scraped: {expression}"));
             for (label, value) in matchers {
                 let values = labels.get(label).unwrap_or_else(|| panic!("{name} has no label {label}: {expression}"));
@@ -171,7 +177,7 @@ async fn the_dashboard_asks_for_what_a_scrape_has() {
             }
         }
         // The first metric is the one that is shown; Prometheus itself adds `instance`.
-        let shown = &scraped[metrics[0].0];
+        let shown = &scraped[metrics[0].name];
         for by in expression.split("by (").skip(1) {
             for label in by.split_once(')').unwrap().0.split(", ") {
                 assert!(shown.contains_key(label), "by ({label}): {expression}");
