@@ -60,6 +60,7 @@ faults! {
     WrongDatesEverything "wrong-dates-everything" false "Answer dates in the wrong format with everything instead of 400.";
     WrongDatesNothing "wrong-dates-nothing" false "Answer dates in the wrong format with nothing instead of 400.";
     Shuffle "shuffle" false "Show the items of a page in another order each time.";
+    ShuffleTies "shuffle-ties" false "List items with the same created_at in another order in each walk.";
     BadItem "bad-item" false "Add an item without an id and one that is no object, and give the last one a reviewer object.";
     NullChars "null-chars" false "Put a NUL and a lone surrogate into data.cf3 of the first item.";
     HugeNumber "huge-number" false "Put 1e400 into id_LivenessScore of the first item.";

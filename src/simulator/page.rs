@@ -8,6 +8,7 @@ use super::Order;
 use super::item::TOKEN;
 use super::person;
 use super::query::{Ask, midnight};
+use super::rng::Rng;
 use super::view;
 use super::world::{Key, Source, World};
 use crate::clock::Timestamp;
@@ -16,6 +17,8 @@ use crate::clock::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
     pub(super) order: Order,
+    /// Orders items of the same moment, for a whole walk; `None`: by their ids.
+    pub(super) ties: Option<u64>,
     pub(super) thin: bool,
     pub(super) dates: Dates,
     /// Whether the day of end_date is left out.
@@ -43,6 +46,9 @@ pub(super) struct Page {
     pub(super) items: Vec<(Key, String)>,
     pub(super) next: Option<Key>,
 }
+
+/// Stands between a cursor's id and its salt.
+const SALT: char = '~';
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -94,9 +100,11 @@ pub(super) fn before(world: &World, ask: &Ask, manner: &Manner) -> Option<Key> {
 
 /// A key between the cursor (or the start) and the first item, so that the next page begins with that item. `-` sorts
 /// before every letter and digit. Asking again from such a key does not make another one.
-pub(super) fn gap(ask: &Ask, first: &Key, order: Order) -> Option<Key> {
+pub(super) fn gap(ask: &Ask, first: &Key, manner: &Manner) -> Option<Key> {
     let after = |key: &Key| (key.0, format!("{}-", key.1).into());
-    match (&ask.cursor, order) {
+    match (&ask.cursor, manner.order) {
+        // A name does not say where among its ties it would stand.
+        _ if manner.ties.is_some() => None,
         (Some(cursor), _) if cursor.1.ends_with('-') => None,
         (Some(cursor), Order::OldestFirst) => Some(after(cursor)),
         (None, Order::OldestFirst) => Some((first.0, "-".into())),
@@ -117,17 +125,53 @@ fn walk<'a>(world: &'a World, ask: &Ask, manner: &Manner) -> Walk<'a> {
             high.0 = midnight(to) - east * HOUR + if manner.end_excluded { 0 } else { DAY };
         }
     }
+    let shuffled = manner.ties.is_some();
     match (&ask.cursor, manner.order) {
+        // All of the cursor's moment: `shuffle_ties` finds its place there.
+        (Some(cursor), Order::OldestFirst) if shuffled => low = low.max((cursor.0, "".into())),
+        (Some(cursor), Order::NewestFirst) if shuffled => high = high.min((cursor.0 + 1, "".into())),
         (Some(cursor), Order::OldestFirst) => low = low.max(cursor.clone()),
         (Some(cursor), Order::NewestFirst) => high = high.min(cursor.clone()),
         (None, _) => {}
     }
     // No item has an empty id, so that excluding such a key leaves nothing out.
     let range = world.range((Bound::Excluded(low), Bound::Excluded(high)));
-    match manner.order {
+    let ordered: Walk<'a> = match manner.order {
         Order::OldestFirst => Box::new(range),
         Order::NewestFirst => Box::new(range.rev()),
+    };
+    match manner.ties {
+        None => ordered,
+        Some(salt) => shuffle_ties(ordered, ask.cursor.clone(), salt),
     }
+}
+
+/// Items of the same moment in an order that the salt decides, each behind the cursor. With one salt the cursor divides
+/// the list, whatever comes or goes meanwhile.
+fn shuffle_ties(ordered: Walk<'_>, cursor: Option<Key>, salt: u64) -> Walk<'_> {
+    let place = move |key: &Key| (Rng::of(salt, 0, &key.1).next(), key.1.clone());
+    let mut rest = ordered.peekable();
+    let moments = std::iter::from_fn(move || {
+        let first = rest.next()?;
+        let mut ties = vec![first];
+        ties.extend(std::iter::from_fn(|| rest.next_if(|(key, _)| key.0 == first.0.0)));
+        ties.sort_by_cached_key(|(key, _)| place(key));
+        Some(ties)
+    });
+    let passed = cursor.map(|cursor| (cursor.0, place(&cursor)));
+    let behind = move |key: &Key| passed.as_ref().is_none_or(|(at, last)| key.0 != *at || place(key) > *last);
+    Box::new(moments.flatten().filter(move |(key, _)| behind(key)))
+}
+
+/// The salt that a cursor carries, and the cursor without it.
+pub(super) fn unsalt(cursor: &Key) -> Option<(Key, u64)> {
+    let (id, salt) = cursor.1.rsplit_once(SALT)?;
+    Some(((cursor.0, id.into()), salt.parse().ok()?))
+}
+
+/// A cursor that carries a salt.
+pub(super) fn salted(cursor: &Key, salt: u64) -> Key {
+    (cursor.0, format!("{}{SALT}{salt}", cursor.1).into())
 }
 
 fn wanted(world: &World, ask: &Ask, manner: &Manner, key: &Key, source: Source, now: Timestamp) -> bool {

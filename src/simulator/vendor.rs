@@ -186,6 +186,7 @@ fn submissions(
     let list = ask.id.is_none();
     let mut manner = Manner {
         order: options.order,
+        ties: None,
         thin: options.thin_lists,
         dates: Dates::Created(0),
         end_excluded: false,
@@ -193,6 +194,12 @@ fn submissions(
         token: format!("read{number}"),
     };
     if list {
+        // A walk keeps the order that it began with.
+        match ask.cursor.as_ref().map(page::unsalt) {
+            Some(Some((cursor, salt))) => (ask.cursor, manner.ties) = (Some(cursor), Some(salt)),
+            Some(None) => {}
+            None => manner.ties = happens(Fault::ShuffleTies).map(|_| number),
+        }
         if let Some(most) = happens(Fault::CountClip) {
             ask.count = ask.count.min(usize::try_from(most).unwrap_or(1).max(1));
         }
@@ -223,6 +230,9 @@ fn submissions(
     }
     mangle(&mut page.items, mischief, options.seed, number);
     let items: Vec<_> = page.items.iter().map(|(_, text)| text.as_str()).collect();
+    if let Some(salt) = manner.ties {
+        page.next = page.next.map(|key| page::salted(&key, salt));
+    }
     let next = page.next.as_ref().map(|key| format!(r#","nextpageKey":{}"#, query::shown(key))).unwrap_or_default();
     let answer = Answer::json(200, format!(r#"{{"Items":[{}]{next}}}"#, items.join(",")));
     Ok(Answer { items: items.len(), ..answer })
@@ -240,7 +250,7 @@ fn spoil_keys(
     number: u64,
     now: Timestamp,
 ) {
-    if let Some(key) = page::gap(ask, first, manner.order)
+    if let Some(key) = page::gap(ask, first, manner)
         && mischief.happens(Fault::EmptyPageWithKey, number).is_some()
     {
         *page = page::Page { items: Vec::new(), next: Some(key) };

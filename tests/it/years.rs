@@ -28,10 +28,10 @@ const DAY: u64 = 86_400;
 /// The age of the oldest submissions, in days.
 const AGE: u64 = 400;
 
-/// How many submissions a large test has: what `make years` says, else so many.
-fn submissions(default: u64) -> u64 {
-    let size = std::env::var("ARGOS_SYNC_YEARS_SUBMISSIONS");
-    size.map_or(default, |size| size.parse().expect("ARGOS_SYNC_YEARS_SUBMISSIONS is a number"))
+/// How many submissions the largest project has, as `make years` says; `None`: the tests are small.
+fn full_size() -> Option<u64> {
+    let size = std::env::var("ARGOS_SYNC_YEARS_SUBMISSIONS").ok()?;
+    Some(size.parse().expect("ARGOS_SYNC_YEARS_SUBMISSIONS is a number"))
 }
 
 /// A vendor with so many submissions, evenly over so many days, to which as many are added every day. Their lives are

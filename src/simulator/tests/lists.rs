@@ -38,6 +38,37 @@ async fn ties_are_kept_apart_by_the_id() {
 }
 
 #[tokio::test]
+async fn ties_may_be_ordered_anew_in_each_walk_and_are_still_partitioned() {
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let options = Options { initial: 40, order, faults: faults("shuffle-ties"), ..Options::default() };
+        let simulator = start(options).await;
+        let moment = simulator.truth()[20]["created_at"].clone();
+        for n in 0..25 {
+            simulator.put(json!({"submission_id": format!("tie{n:02}"), "created_at": moment}));
+        }
+        let walks = [walk(&simulator, "count=4", 50).await, walk(&simulator, "count=4", 50).await];
+        let [one, other] = walks.each_ref().map(|pages| pages.iter().flat_map(ids).collect::<Vec<_>>());
+        assert_ne!(one, other);
+        let tied = |id: &String| id.starts_with("tie") || *id == self::id(&simulator.truth()[20]);
+        let rest = |ids: &[String]| ids.iter().filter(|id| !tied(id)).cloned().collect::<Vec<_>>();
+        assert_eq!(rest(&one), rest(&other), "only ties change places");
+        for ids in [one, other] {
+            assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (65, 65));
+        }
+        // What the cursor names may go meanwhile.
+        let first = read(&simulator, "?count=30").await;
+        let last = ids(&first).pop().unwrap();
+        assert!(tied(&last), "the page ends among ties: {last}");
+        simulator.remove(&last);
+        let key = &first["nextpageKey"];
+        let (id, at) = (key["id"].as_str().unwrap(), key["created_at"].as_str().unwrap());
+        let second = read(&simulator, &format!("?count=50&nextpage_id={id}&nextpage_date={at}")).await;
+        let both: BTreeSet<_> = ids(&first).into_iter().chain(ids(&second)).collect();
+        assert_eq!((both.len(), ids(&second).len()), (65, 35));
+    }
+}
+
+#[tokio::test]
 async fn dates_and_dialects() {
     let simulator = start(Options { dialect: Dialect::V3, ..Options::default() }).await;
     let page = read(&simulator, "?start_date=20260309&end_date=20260309").await;

@@ -6,7 +6,7 @@ use argos_sync::simulator::{Options, Order};
 use chrono::{TimeDelta, Timelike};
 use serde_json::{Value, json};
 
-use super::{AGE, DAY, Years, options};
+use super::{AGE, DAY, Years, full_size, options};
 use crate::support::rows::counter;
 use crate::support::world::settings;
 use crate::support::{Database, assert_valid_events};
@@ -75,7 +75,7 @@ async fn p1_one_created_and_flagged_while_only_the_import_runs_raises_its_alert(
 
 #[tokio::test]
 async fn p1_red_flags_found_by_widening_the_window_are_open_and_raise_nothing() {
-    let old = if std::env::var("ARGOS_SYNC_YEARS_SUBMISSIONS").is_ok() { 2_000 } else { 200 };
+    let old = if full_size().is_some() { 2_000 } else { 200 };
     let mut years = Years::new(options(100, AGE), &[("poll.since", "2026-03-01"), ("poll.interval", "10m")]).await;
     years.world.simulator.freeze();
     let long_ago = years.now() - TimeDelta::days(200);
