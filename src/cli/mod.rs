@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod alerts;
 mod backfill;
 mod check;
 mod demo;
@@ -66,6 +67,8 @@ enum Command {
     Plan(plan::Plan),
     /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
     Erasure(erasure::Erasure),
+    /// What a person must look at: list Red Flags, escalations and revoked approvals, and acknowledge them
+    Alerts(alerts::Alerts),
     /// Show how fresh and how complete the mirror is, the budget, and what fails
     Status(status::Status),
     /// Show how a submission was seen: every version and event, and when it is looked at next
@@ -110,6 +113,7 @@ impl Cli {
                 Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
+                Command::Alerts(alerts) => alerts.execute(settings).await,
                 Command::Status(status) => status.execute(settings).await,
                 Command::Explain(explain) => explain.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,

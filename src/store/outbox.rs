@@ -86,3 +86,14 @@ pub async fn forget_userid(
     .map_err(StoreError::doing("erasing userid from payloads"))?;
     Ok(done.rows_affected())
 }
+
+/// How many events there are, at most: positions from the oldest that is kept to the newest, of all projects.
+pub async fn size(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar!(
+        r#"select coalesce(last_position - (select min(position) from argos.outbox) + 1, 0) as "size!"
+             from argos.outbox_counter"#
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("measuring the outbox"))
+}
