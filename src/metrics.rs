@@ -2,6 +2,7 @@
 //!
 //! Labels are projects, lanes and documented names; never an id, never a value from the vendor.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prometheus::{
@@ -10,6 +11,7 @@ use prometheus::{
 };
 
 use crate::clock::Timestamp;
+use crate::domain::alert::{self, Risk};
 use crate::domain::erasure::Kind;
 use crate::domain::event::EventType;
 use crate::domain::lane::Lane;
@@ -79,6 +81,11 @@ pub struct Metrics {
     submissions: IntGaugeVec,
     red_flags_open: IntGaugeVec,
     red_flags_raised: IntCounterVec,
+    red_flags_escalated: IntCounterVec,
+    approvals_revoked: IntCounterVec,
+    alerts_unacknowledged: IntGaugeVec,
+    oldest_pending: IntGaugeVec,
+    outbox_events: IntGaugeVec,
     detection_latency: HistogramVec,
     last_success: IntGaugeVec,
     budget_remaining: IntGaugeVec,
@@ -181,7 +188,7 @@ impl Metrics {
             database_errors: counters(
                 r,
                 "database_errors_total",
-                "Passes that ended because of the database.",
+                "Passes that ended, or could not begin, because of the database.",
                 project,
             )?,
             pruned_rows: counters(
@@ -206,8 +213,38 @@ impl Metrics {
             red_flags_raised: counters(
                 r,
                 "red_flags_raised_total",
-                "Red Flags raised since the import, counted in the database: the same on all replicas.",
+                "Red Flags raised since the import, by risk, counted in the database: the same on all replicas.",
+                &["project", "risk"],
+            )?,
+            red_flags_escalated: counters(
+                r,
+                "red_flags_escalated_total",
+                "Open Red Flags that got a higher risk or more matches, by risk, counted in the database.",
+                &["project", "risk"],
+            )?,
+            approvals_revoked: counters(
+                r,
+                "approvals_revoked_total",
+                "Submissions that were approved and then rejected, counted in the database.",
                 project,
+            )?,
+            alerts_unacknowledged: gauges(
+                r,
+                "alerts_unacknowledged",
+                "Alerts that nobody has acknowledged, without those of the import, as in the database.",
+                &["project", "kind", "risk"],
+            )?,
+            oldest_pending: gauges(
+                r,
+                "oldest_pending_timestamp_seconds",
+                "Unix time since when the submission has been pending that has been so for longest; 0: none is.",
+                project,
+            )?,
+            outbox_events: gauges(
+                r,
+                "outbox_events",
+                "Events in the outbox of all projects, at most: positions from the oldest that is kept to the newest.",
+                &[],
             )?,
             detection_latency: histograms(
                 r,
@@ -338,7 +375,7 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one project, all known labels at 0 (except `red_flags_raised_total`, which the database keeps).
+    /// The metrics of one project, all known labels at 0, except those of [`ProjectMetrics::alerts`].
     pub fn project(&self, project_id: &str) -> ProjectMetrics {
         let p = project_id;
         for status in STATUSES {
@@ -372,6 +409,8 @@ impl Metrics {
         }
         ProjectMetrics {
             red_flags_open: self.red_flags_open.with_label_values(&[p]),
+            oldest_pending: self.oldest_pending.with_label_values(&[p]),
+            outbox_events: self.outbox_events.with_label_values::<&str>(&[]),
             suspicious_empty: self.suspicious_empty.with_label_values(&[p]),
             database_errors: self.database_errors.with_label_values(&[p]),
             prune_failures: self.prune_failures.with_label_values(&[p]),
@@ -412,6 +451,10 @@ pub struct ProjectMetrics {
     all: Metrics,
     /// Submissions whose AML status is Red Flag.
     pub red_flags_open: IntGauge,
+    /// Since when the submission has been pending that has been so for longest.
+    pub oldest_pending: IntGauge,
+    /// Events in the outbox, of all projects.
+    pub outbox_events: IntGauge,
     /// Complete walks that showed nothing where something is known.
     pub suspicious_empty: IntCounter,
     /// Passes that ended because of the database.
@@ -538,20 +581,48 @@ impl ProjectMetrics {
         self.all.submissions.with_label_values(&[self.project_id.as_str(), label]).set(count);
     }
 
-    /// Takes over the database's count of red flags raised. Until then the series is not there: at 0 after a restart,
-    /// Prometheus would see a reset and count all of them as raised anew.
-    pub fn red_flags_raised(&self, total: u64) {
-        let counter = self.all.red_flags_raised.with_label_values(&[self.project_id.as_str()]);
-        // A restored backup may count less; a reset is what Prometheus expects then.
-        if total < counter.get() {
-            counter.reset();
+    /// Takes over what the database says of alerts. Until then these series are not there: at 0 after a restart,
+    /// Prometheus would see a reset and take all of them for raised anew, and what waits for acknowledged.
+    pub fn alerts(&self, alerts: &Alerts) {
+        let project = self.project_id.as_str();
+        for risk in Risk::ALL {
+            let labels = &[project, risk.as_str()];
+            let of = |totals: &BTreeMap<Risk, u64>| totals.get(&risk).copied().unwrap_or(0);
+            take_over(&self.all.red_flags_raised.with_label_values(labels), of(&alerts.raised));
+            take_over(&self.all.red_flags_escalated.with_label_values(labels), of(&alerts.escalated));
         }
-        counter.inc_by(total - counter.get());
+        take_over(&self.all.approvals_revoked.with_label_values(&[project]), alerts.revoked);
+        // Last: a scrape in between shows a new number of which none waits yet, and the rules wait for both.
+        for (kind, risk) in alert::Kind::ALL.iter().flat_map(|kind| Risk::ALL.map(|risk| (*kind, risk))) {
+            let gauge = self.all.alerts_unacknowledged.with_label_values(&[project, kind.as_str(), risk.as_str()]);
+            gauge.set(alerts.waiting.get(&(kind, risk)).copied().unwrap_or(0));
+        }
     }
 
     fn count(&self, counter: &IntCounterVec, label: &str, by: u64) {
         counter.with_label_values(&[self.project_id.as_str(), label]).inc_by(by);
     }
+}
+
+/// What the database says of alerts.
+#[derive(Clone, Debug, Default)]
+pub struct Alerts {
+    /// Red Flags raised since the import.
+    pub raised: BTreeMap<Risk, u64>,
+    /// Escalations of open ones.
+    pub escalated: BTreeMap<Risk, u64>,
+    /// Approvals that were revoked.
+    pub revoked: u64,
+    /// What nobody has acknowledged, without what is of the import.
+    pub waiting: BTreeMap<(alert::Kind, Risk), i64>,
+}
+
+fn take_over(counter: &IntCounter, total: u64) {
+    // A restored backup may count less; a reset is what Prometheus expects then.
+    if total < counter.get() {
+        counter.reset();
+    }
+    counter.inc_by(total - counter.get());
 }
 
 fn opts(name: &str, help: &str) -> Opts {

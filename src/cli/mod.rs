@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod alerts;
 mod backfill;
 mod check;
 mod demo;
@@ -67,6 +68,8 @@ enum Command {
     Plan(plan::Plan),
     /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
     Erasure(erasure::Erasure),
+    /// What a person must look at: list Red Flags, escalations and revoked approvals, and acknowledge them
+    Alerts(alerts::Alerts),
     /// Say that the database is a restored backup: consumers start over, no daemon of before can write
     Restored(restored::Restored),
     /// Show how fresh and how complete the mirror is, the budget, and what fails
@@ -119,6 +122,7 @@ impl Cli {
                 Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
+                Command::Alerts(alerts) => alerts.execute(settings).await,
                 Command::Restored(restored) => restored.execute(settings).await,
                 Command::Status(status) => status.execute(settings).await,
                 Command::Explain(explain) => explain.execute(settings).await,

@@ -111,6 +111,8 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
         if !error.unreachable() {
             return Err(error.into());
         }
+        // No pass begins, so nobody else counts it.
+        app.settings.projects.iter().for_each(|project| app.metrics.project(&project.id).database_errors.inc());
         if !told {
             tracing::warn!(advice = error.advice(), "waiting for the database: {}", chain(&error));
             // No start of the daemon makes the database come: an order of units or an upgrade must not wait for it.

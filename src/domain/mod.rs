@@ -4,9 +4,11 @@
 //! - a vendor field and its column: [`field`]
 //! - "is this the same state?": [`canonical`] and [`submission::State`]
 //! - an event type and when it is raised: [`change`], its name and payload: [`event`]
+//! - which change a person must look at: [`alert`]
 //! - what no document names: [`drift`]; what the vendor was found to do: [`probe`]
 //! - ids that are the same again after a crash: [`hash`]
 
+pub mod alert;
 pub mod calendar;
 pub mod canonical;
 pub mod change;

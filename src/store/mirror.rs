@@ -348,7 +348,8 @@ pub async fn count(
     Ok(())
 }
 
-/// The counts: `submissions` by kyc.result (label `none`: no result), `red_flags_open`, `red_flags_raised`.
+/// The counts: `submissions` by kyc.result (label `none`: no result), `red_flags_open`; by risk `red_flags_raised` and
+/// `red_flags_escalated`; `approvals_revoked`.
 pub async fn counts(
     connection: &mut PgConnection,
     project_id: &str,
@@ -358,4 +359,16 @@ pub async fn counts(
         .await
         .map_err(StoreError::doing("reading the counts"))?;
     Ok(rows.into_iter().map(|row| ((row.name, row.label), row.value)).collect())
+}
+
+/// Since when the submission has been pending that has been so for longest. Reads the end of an index.
+pub async fn pending_since(connection: &mut PgConnection, project_id: &str) -> Result<Option<Timestamp>, StoreError> {
+    sqlx::query_scalar!(
+        "select min(coalesce(pending_at, created_at, first_seen_at)) from argos.submissions
+          where project_id = $1 and kyc_result = 'pending' and gone_at is null",
+        project_id
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("looking for the oldest pending submission"))
 }

@@ -3,6 +3,7 @@
 //! SQL is checked against the schema when the crate is built (`.sqlx/` holds the answers; `make sqlx` renews them).
 //! Names are written with their schema, because a server's search_path is not ours to trust.
 
+pub mod alerts;
 pub mod budget;
 pub mod calendar;
 pub mod canary;

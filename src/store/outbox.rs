@@ -102,3 +102,14 @@ pub async fn begin_generation(connection: &mut PgConnection, at: Timestamp) -> R
     .map_err(StoreError::doing("beginning a generation of the outbox"))?;
     Ok((row.former, row.new))
 }
+
+/// How many events there are, at most: positions from the oldest that is kept to the newest, of all projects.
+pub async fn size(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar!(
+        r#"select coalesce(last_position - (select min(position) from argos.outbox) + 1, 0) as "size!"
+             from argos.outbox_counter"#
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::doing("measuring the outbox"))
+}

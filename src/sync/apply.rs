@@ -15,7 +15,7 @@ use crate::argos::decode::{Refusal, decode};
 use crate::argos::envelope::{self, RawItem};
 use crate::clock::Timestamp;
 use crate::config::{self, Limits};
-use crate::domain::event::{self, Event};
+use crate::domain::event::{self, Event, EventType};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission, drift};
@@ -28,7 +28,7 @@ use crate::store::lease::{self, Lease};
 use crate::store::mirror::{self, Stored, Write};
 use crate::store::progress::{self, Walk};
 use crate::store::quarantine::{self, Quarantined};
-use crate::store::{calendar, database, erasure, outbox, receipts, views};
+use crate::store::{alerts, calendar, database, erasure, outbox, receipts, views};
 
 /// What a page is applied with.
 pub struct Scope<'a> {
@@ -379,6 +379,7 @@ async fn write(
         .map(|(write, version)| (write, version.changed.as_slice(), version.cause))
         .collect();
     history::append(connection, project_id, origin(scope), &rows).await?;
+    write_alerts(connection, scope, versions).await?;
     let mut deltas: HashMap<(&'static str, String), i64> = HashMap::new();
     for (name, label, by) in versions.iter().flat_map(|version| &version.deltas) {
         *deltas.entry((name, label.clone())).or_default() += by;
@@ -389,9 +390,30 @@ async fn write(
     counts.drift = odd;
     for version in versions {
         *(if version.number == 1 { &mut counts.new } else { &mut counts.changed }) += 1;
+        counts.alerts += version.alerts.iter().filter(|alert| !alert.imported).count() as u64;
         counts.latencies.extend(version.latency);
     }
     Ok(())
+}
+
+/// What a person must look at, and which flags the vendor has cleared. Costs nothing where there is neither.
+async fn write_alerts(
+    connection: &mut PgConnection,
+    scope: &Scope<'_>,
+    versions: &[&Version],
+) -> Result<(), StoreError> {
+    let (project_id, at) = (scope.page.project_id, scope.page.observed_at);
+    let id = |version: &Version| version.submission.submission_id.clone();
+    let clears = |version: &&&Version| version.events.iter().any(|event| event.kind == EventType::AmlRedFlagCleared);
+    let cleared: Vec<String> = versions.iter().filter(clears).map(|version| id(version)).collect();
+    alerts::cleared(connection, project_id, &cleared, at).await?;
+    let raised: Vec<_> = versions
+        .iter()
+        .flat_map(|version| {
+            version.alerts.iter().map(|alert| (&*version.submission.submission_id, version.number, *alert))
+        })
+        .collect();
+    alerts::raise(connection, project_id, &raised, at).await
 }
 
 async fn keep(

@@ -275,10 +275,8 @@ impl Engine {
             return;
         }
         // Also where another process is the writer: the database's counts are the same on all replicas.
-        if !matches!(result, Err(SyncError::Store(_)))
-            && let Err(error) = self.show_counts().await
-        {
-            tracing::warn!(project = self.parts.project.id, error = chain(&error), "the metrics show older counts");
+        if !matches!(result, Err(SyncError::Store(_))) {
+            self.try_show_counts().await;
         }
         let metrics = &self.parts.metrics;
         match result {
@@ -299,6 +297,13 @@ impl Engine {
         // Coverage has moved, or nobody knows what has.
         self.picture = None;
         self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
+    }
+
+    /// Takes the database's counts over into the metrics. That it fails is of no concern to the reading.
+    async fn try_show_counts(&self) {
+        if let Err(error) = self.show_counts().await {
+            tracing::warn!(project = self.parts.project.id, error = chain(&error), "the metrics show older counts");
+        }
     }
 
     fn count_error(&self, error: &SyncError) {

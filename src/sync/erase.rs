@@ -134,7 +134,7 @@ pub async fn carry_out(
     views::forget(connection, project_id, &suspicion.submission_id).await?;
     let after = (kind != Kind::Gone).then_some(&submission.state);
     let mut deltas: HashMap<(&'static str, String), i64> = HashMap::new();
-    for (name, label, by) in prepare::deltas(Some(&before), after, &events) {
+    for (name, label, by) in prepare::deltas(Some(&before), after) {
         *deltas.entry((name, label)).or_default() += by;
     }
     mirror::count(connection, project_id, &deltas).await?;

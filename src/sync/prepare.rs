@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::config::ImportEvents;
+use crate::domain::alert::{self, Alert};
 use crate::domain::canonical::at;
 use crate::domain::change;
 use crate::domain::event::{self, Context, Draft, Event, EventType};
@@ -74,6 +75,8 @@ pub struct Version {
     pub children: ChildrenChanged,
     /// What to tell.
     pub events: Vec<Event>,
+    /// What a person must look at.
+    pub alerts: Vec<Alert>,
     /// Changes of the counts: (name, label, by).
     pub deltas: Vec<(&'static str, String, i64)>,
     /// Changes of the calendar's counts: (created-day, submissions that the vendor has, open ones).
@@ -120,6 +123,7 @@ pub fn first(
     let chain = page.key.chain_start(page.project_id, &submission.submission_id);
     let id = page.key.version(&chain, &state.bytes());
     let events = events(page, &submission, 1, &id, drafts);
+    let alerts = alert::first(state, history, &id, page.key);
     Version {
         number: 1,
         id,
@@ -133,10 +137,11 @@ pub fn first(
         changed: Vec::new(),
         cause: if history { "history" } else { "news" },
         children: children(None, state),
-        deltas: deltas(None, Some(state), &events),
+        deltas: [deltas(None, Some(state)), raised(&alerts)].concat(),
         day_deltas: day_deltas(None, Some((created_day, state))),
         latency: if history { None } else { latency(None, state, page.observed_at) },
         events,
+        alerts,
         submission,
     }
 }
@@ -161,10 +166,10 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
         let body = json!({"gone": stored.gone_at.is_some(), "fields": merged.returned});
         drafts.push(Draft::new(EventType::SubmissionReappeared, "", body));
     }
-    match sight {
+    match &sight {
         // What only this view can show of a submission from before the import is as old as the submission.
-        Some(sight) if stored.history && sight == *state => {}
-        Some(sight) if stored.history => drafts.extend(change::news(Some(&sight), state)),
+        Some(sight) if stored.history && sight == state => {}
+        Some(sight) if stored.history => drafts.extend(change::news(Some(sight), state)),
         _ if before != *state => drafts.extend(change::news(Some(&before), state)),
         _ => {}
     }
@@ -176,6 +181,8 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
     let number = stored.version + 1;
     let id = page.key.version(&stored.version_id, &state.bytes());
     let events = events(page, &submission, number, &id, drafts);
+    let differs = alert::Change { before: &before, sight: sight.as_ref(), history: stored.history, after: state };
+    let alerts = alert::next(&differs, &id, page.key);
     let was_there = stored.gone_at.is_none();
     Some(Version {
         number,
@@ -193,10 +200,11 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
         changed: change::changed_fields(&before, state),
         cause,
         children: children(Some(&before), state),
-        deltas: deltas(was_there.then_some(&before), Some(state), &events),
+        deltas: [deltas(was_there.then_some(&before), Some(state)), raised(&alerts)].concat(),
         day_deltas: day_deltas(was_there.then_some((stored.created_day, &before)), Some((created_day, state))),
         latency: if cause == "change" { latency(Some(&before), state, page.observed_at) } else { None },
         events,
+        alerts,
         submission,
     })
 }
@@ -279,12 +287,8 @@ pub(super) fn children(before: Option<&State>, after: &State) -> ChildrenChanged
     }
 }
 
-/// Changes of the counts; `None`: the vendor does not have it (yet, or any more).
-pub(super) fn deltas(
-    before: Option<&State>,
-    after: Option<&State>,
-    events: &[Event],
-) -> Vec<(&'static str, String, i64)> {
+/// Changes of what the mirror holds; `None`: the vendor does not have it (yet, or any more).
+pub(super) fn deltas(before: Option<&State>, after: Option<&State>) -> Vec<(&'static str, String, i64)> {
     let result = |state: &State| match state.kyc_result() {
         None => "none".to_owned(),
         // A label, not a place for whatever the vendor sends.
@@ -292,14 +296,21 @@ pub(super) fn deltas(
         Some(result) => result.to_owned(),
     };
     let flag = |state: Option<&State>| state.map_or(0, |state| i64::from(state.red_flag()));
-    let raised = events.iter().filter(|event| event.kind == EventType::AmlRedFlagRaised).count();
-    let mut deltas = vec![
-        ("red_flags_open", String::new(), flag(after) - flag(before)),
-        ("red_flags_raised", String::new(), raised as i64),
-    ];
+    let mut deltas = vec![("red_flags_open", String::new(), flag(after) - flag(before))];
     deltas.extend(after.map(|after| ("submissions", result(after), 1)));
     deltas.extend(before.map(|before| ("submissions", result(before), -1)));
     deltas
+}
+
+/// Changes of the counts of alerts ever raised. What stood before the import is not counted.
+fn raised(alerts: &[Alert]) -> Vec<(&'static str, String, i64)> {
+    let new = alerts.iter().filter(|alert| !alert.imported);
+    let delta = new.map(|alert| match alert.kind {
+        alert::Kind::RedFlag => ("red_flags_raised", alert.risk.as_str().to_owned(), 1),
+        alert::Kind::RedFlagEscalated => ("red_flags_escalated", alert.risk.as_str().to_owned(), 1),
+        alert::Kind::ApprovalRevoked => ("approvals_revoked", String::new(), 1),
+    });
+    delta.collect()
 }
 
 /// Changes of the calendar's counts: (day, submissions, open ones).

@@ -30,6 +30,8 @@ pub struct Counts {
     pub newly_quarantined: BTreeMap<String, u64>,
     /// Events, by type.
     pub events: BTreeMap<EventType, u64>,
+    /// Alerts raised; those of the import are not among them.
+    pub alerts: u64,
     /// Stored, and not shown by a walk that should have.
     pub missing: u64,
     /// Oddities, by kind.
@@ -51,6 +53,7 @@ impl Counts {
         self.skipped += page.skipped;
         self.quarantined += page.quarantined;
         self.duplicate += page.duplicate;
+        self.alerts += page.alerts;
         self.missing += page.missing;
         for (reason, count) in page.newly_quarantined {
             *self.newly_quarantined.entry(reason).or_default() += count;
@@ -117,6 +120,7 @@ impl PassReport {
             unchanged = counts.unchanged,
             quarantined = counts.quarantined,
             events = counts.events_total(),
+            alerts = counts.alerts,
             drift = counts.drift.values().sum::<u64>(),
             "pass"
         );

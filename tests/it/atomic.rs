@@ -40,7 +40,9 @@ fn change(simulator: &Simulator, round: usize) -> String {
     let id = truth[round % truth.len()]["submission_id"].as_str().unwrap().to_owned();
     let attempts = json!([{"attemptCnt": 100 + round, "verificationResult": "success"}]);
     let result = if truth[round % truth.len()]["kyc"]["result"] == "approved" { "rejected" } else { "approved" };
-    simulator.patch(&id, json!({"kyc": {"result": result, "attempts": attempts}}));
+    // Raised, or a match more where it is open: an alert either way.
+    let aml = json!({"currentstatus": "Red Flag", "matches": [{"resource_id": format!("r{round}")}]});
+    simulator.patch(&id, json!({"kyc": {"result": result, "attempts": attempts}, "aml": aml}));
     id
 }
 
@@ -75,6 +77,7 @@ async fn p3_a_page_that_fails_at_any_statement_leaves_nothing_and_heals() {
         ("before insert", "attempts"),
         ("before insert or update", "submission_views"),
         ("before insert", "submission_versions"),
+        ("before insert", "alerts"),
         ("before insert or update", "counters"),
         ("before insert or update", "walks"),
         ("before insert or update", "created_days"),

@@ -244,6 +244,7 @@ async fn same_tables(one: &Database, other: &Database) {
         // The hash is one of bytes with expiring links in them.
         whole("submission_views", "submission_id || '/' || view", "body_hash"),
         with_item("submission_versions", "submission_id || '/' || version", "observed_at,lease_epoch,request_no"),
+        whole("alerts", "alert_id::text", "raised_at"),
         whole("counters", "name || '/' || label", ""),
         whole("quarantine", "body_hash::text", "first_seen_at,expires_at"),
         // Two vendors listen at two ports.

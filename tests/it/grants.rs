@@ -152,6 +152,29 @@ async fn a_retention_without_its_grant_is_told_once_and_reading_goes_on() {
     execute(&vendor.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
 }
 
+#[tokio::test]
+async fn a_role_with_the_documented_grants_can_work_the_list_of_alerts() {
+    let world = World::new(Options { initial: 60, ..Options::default() }).await;
+    world.engine().await.once().await.unwrap();
+    let role = format!("argos_test_{}_compliance", std::process::id());
+    execute(&world.database.pool, &format!("create role {role}")).await;
+    let grants = step("**Compliance**, who", &role).replace("to kyc_compliance;", &format!("to {role};"));
+    execute(&world.database.pool, &grants).await;
+    let separator = if world.database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options[role]={role}", world.database.url);
+    let alerts = async |args: &[&str]| {
+        let args = [&["alerts"], args].concat();
+        program::run(program::command(&args, &world.simulator.base_url(), &url, &[("database.migrate", "false")])).await
+    };
+    let waiting = alerts(&["list", "--json"]).await;
+    assert!(waiting.code == Some(0) && waiting.stdout.lines().count() > 0, "{waiting:?}");
+    let ended = alerts(&["ack", "--all-imported", "--by", "a", "--reason", "b"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let listed = alerts(&["list", "--json"]).await;
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), ""), "{listed:?}");
+    execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

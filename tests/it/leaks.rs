@@ -96,6 +96,7 @@ async fn check_tables(database: &Database) {
             "changed",
             "select string_agg(to_jsonb(v)::text, E'\\n') from (select changed, cause from argos.submission_versions) v",
         ),
+        ("alerts", "select string_agg(to_jsonb(a)::text, E'\\n') from argos.alerts a"),
         ("counters", "select string_agg(to_jsonb(c)::text, E'\\n') from argos.counters c"),
     ] {
         let text = database.text(sql).await.unwrap_or_default();

@@ -4,6 +4,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod alert_rules;
+mod alerting;
+mod alerts;
 mod api;
 mod atomic;
 mod budget;

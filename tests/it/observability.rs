@@ -119,6 +119,7 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
         "database_errors_total",
         "prune_failures_total",
         "red_flags_open",
+        "oldest_pending_timestamp_seconds",
         "request_budget_remaining",
         "poll_interval_seconds",
         "leader",
@@ -132,8 +133,12 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     for (name, labels) in known {
         assert_eq!(value(&samples, name, &labels), 0, "{name} {labels}");
     }
-    // At 0 here it would look like a reset, and all flags ever raised like new ones.
-    assert!(!page.contains("argos_sync_red_flags_raised_total{"), "the database has not said it yet");
+    // At 0 here it would look like a reset, and all flags ever raised like new ones; or as if all were acknowledged.
+    for name in
+        ["red_flags_raised_total", "red_flags_escalated_total", "approvals_revoked_total", "alerts_unacknowledged"]
+    {
+        assert!(!page.contains(&format!("argos_sync_{name}{{")), "the database has not said {name} yet");
+    }
     assert_eq!(daemon.get("/livez").await.0, 200, "waiting for a database is no reason to be restarted");
     let (status, why) = daemon.get("/readyz").await;
     assert_eq!(status, 503);
@@ -238,9 +243,11 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
             assert!(!page.contains(id), "{id}");
         }
     }
-    let allowed: BTreeSet<&str> =
-        ["project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "fact", "le", "version"]
-            .into();
+    let allowed: BTreeSet<&str> = [
+        "project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "fact", "risk", "le",
+        "version",
+    ]
+    .into();
     for (name, labels) in samples(&page).keys() {
         assert!(labels.keys().all(|label| allowed.contains(label.as_str())), "{name} {labels:?}");
     }
@@ -248,7 +255,8 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
     let empty =
         Metrics::new(&argos_sync::argos::error::ApiError::KINDS, &argos_sync::argos::decode::Refusal::REASONS).unwrap();
     let _project = empty.project("default");
-    assert_eq!(page_of(&empty).len() + 1, samples(&page).len(), "red_flags_raised_total is the one more");
+    // What the database must have said before: five risks raised and escalated, revoked, three kinds by five risks.
+    assert_eq!(page_of(&empty).len() + 5 + 5 + 1 + 15, samples(&page).len());
     let samples = samples(&page);
     assert_eq!(value(&samples, "submissions", "result=other"), 1);
     assert_eq!(value(&samples, "drift_total", "kind=unknown_kyc_result"), 1);
@@ -338,9 +346,11 @@ async fn p9_red_flags_raised_survives_a_restart_and_is_the_same_on_a_replica() {
         .unwrap();
     world.simulator.patch(&clear, serde_json::json!({"aml": {"currentstatus": "Red Flag"}}));
     engine.hot().await.unwrap();
-    let raised = value(&page_of(&world.app.metrics), "red_flags_raised_total", "");
+    let raised = value(&page_of(&world.app.metrics), "red_flags_raised_total", "risk=none");
     let events = world.database.number("select count(*) from argos.outbox where type = 'aml.red_flag_raised'").await;
     assert_eq!((raised, events), (1, 1));
+    const WAITING: &str = "kind=red_flag,risk=none";
+    assert_eq!(value(&page_of(&world.app.metrics), "alerts_unacknowledged", WAITING), 1, "the import's do not wait");
 
     // Another process, first as a replica that waits for the lease, then after a restart.
     let settings = settings(&world.simulator.base_url(), &world.database.url, &[]);
@@ -348,11 +358,17 @@ async fn p9_red_flags_raised_survives_a_restart_and_is_the_same_on_a_replica() {
     let mut replica = other.engine_of(0, "replica").await;
     assert!(matches!(replica.hot().await, Err(SyncError::NotLeader { .. })));
     let page = page_of(&other.app.metrics);
-    assert_eq!(value(&page, "red_flags_raised_total", ""), 1);
+    assert_eq!(value(&page, "red_flags_raised_total", "risk=none"), 1);
+    assert_eq!(value(&page, "alerts_unacknowledged", WAITING), 1);
     assert_eq!((value(&page, "leader", ""), value(&page, "passes_total", "lane=hot,outcome=not_leader")), (0, 1));
+    // A standby that kept an old number would hold the alert open.
+    let ack = "update argos.alerts set acknowledged_at = now(), acknowledged_by = 'a', reason = 'b' where not imported";
+    assert_eq!(other.database.execute(ack).await, 1);
+    assert!(matches!(replica.hot().await, Err(SyncError::NotLeader { .. })));
+    assert_eq!(value(&page_of(&other.app.metrics), "alerts_unacknowledged", WAITING), 0);
     engine.release().await.unwrap();
     replica.hot().await.unwrap();
-    assert_eq!(value(&page_of(&other.app.metrics), "red_flags_raised_total", ""), 1);
+    assert_eq!(value(&page_of(&other.app.metrics), "red_flags_raised_total", "risk=none"), 1);
 }
 
 #[tokio::test]

@@ -185,6 +185,10 @@ async fn p1_p7_an_import_of_thin_lists_brings_what_they_lack_and_a_second_round_
     let told =
         "select count(*) from argos.outbox where type not in ('submission.imported', 'project.import_completed')";
     assert_eq!(thin.database().number(told).await, 0, "what is as old as the submission is no news");
+    let standing = thin.database().number("select count(*) from argos.alerts where imported").await;
+    assert_eq!(standing, counter(thin.database(), "red_flags_open").await);
+    assert!(standing > 0);
+    assert_eq!(thin.database().number("select count(*) from argos.alerts where not imported").await, 0);
     assert_valid_events(&thin.database().pool).await;
 
     let before = written(thin.database()).await;

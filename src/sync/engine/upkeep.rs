@@ -13,15 +13,16 @@ use crate::argos::envelope::Page;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
 use crate::clock::Timestamp;
+use crate::domain::alert::Risk;
 use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
 use crate::domain::probe::{Findings, Lacking};
 use crate::domain::submission::KYC_RESULTS;
-use crate::metrics::PLANNED;
+use crate::metrics::{Alerts, PLANNED};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe, views};
+use crate::store::{alerts, budget, calendar, database, erasure, id_reads, mirror, outbox, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -337,7 +338,11 @@ impl Engine {
     async fn read_counts(&self) -> Result<(), SyncError> {
         let project_id = &self.parts.project.id;
         let mut connection = self.connection().await?;
+        // What waits first: the totals then count at least what is seen to wait.
+        let waiting = alerts::waiting(&mut connection, project_id).await?;
         let counts = mirror::counts(&mut connection, project_id).await?;
+        let pending = mirror::pending_since(&mut connection, project_id).await?;
+        let outbox = outbox::size(&mut connection).await?;
         let completed = progress::completed(&mut connection, project_id).await?;
         self.show_probe(&mut connection).await?;
         drop(connection);
@@ -347,19 +352,25 @@ impl Engine {
             let at = completed.iter().find(|(name, _)| name == lane.as_str());
             at.into_iter().for_each(|(_, at)| metrics.success(lane, *at));
         }
-        let mut other = 0;
+        metrics.oldest_pending.set(pending.map_or(0, |at| at.timestamp()));
+        metrics.outbox_events.set(outbox);
+        let (mut other, mut alerts) = (0, Alerts { waiting, ..Alerts::default() });
         for ((name, label), value) in &counts {
+            let total = u64::try_from(*value).unwrap_or(0);
             match name.as_str() {
                 "submissions" if label == "none" || KYC_RESULTS.contains(&label.as_str()) => {
                     metrics.submissions(label, *value);
                 }
                 "submissions" => other += value,
                 "red_flags_open" => metrics.red_flags_open.set(*value),
+                // Counted before risks were: without one.
+                "red_flags_raised" => *alerts.raised.entry(Risk::named(label)).or_default() += total,
+                "red_flags_escalated" => *alerts.escalated.entry(Risk::named(label)).or_default() += total,
+                "approvals_revoked" => alerts.revoked = total,
                 _ => {}
             }
         }
-        let raised = counts.get(&("red_flags_raised".to_owned(), String::new())).copied().unwrap_or(0);
-        metrics.red_flags_raised(u64::try_from(raised).unwrap_or(0));
+        metrics.alerts(&alerts);
         metrics.submissions("other", other);
         self.show_erasures().await
     }

@@ -359,7 +359,12 @@ impl Engine {
             dry_run: self.dry_run,
             erasure: &settings.erasure,
         };
-        Ok(apply::apply(&self.parts.pool, &answer.content, &scope).await?)
+        let applied = apply::apply(&self.parts.pool, &answer.content, &scope).await?;
+        if applied.0.alerts > 0 {
+            // Not only at the end of the walk, which may be far.
+            self.try_show_counts().await;
+        }
+        Ok(applied)
     }
 
     /// The number of the last request, counted over lease epochs.

@@ -60,6 +60,7 @@ pub const DATA_TABLES: &[&str] = &[
     "outbox",
     "outbox_counter",
     "quarantine",
+    "alerts",
     "counters",
 ];
 
