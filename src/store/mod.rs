@@ -22,5 +22,6 @@ pub mod progress;
 pub mod prune;
 pub mod quarantine;
 pub mod receipts;
+pub mod recordset;
 pub mod status;
 pub mod views;

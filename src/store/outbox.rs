@@ -58,7 +58,11 @@ pub async fn append(
         })
         .collect();
     let done = sqlx::query!(
-        "insert into argos.outbox select r.* from jsonb_populate_recordset(null::argos.outbox, $1) r",
+        "insert into argos.outbox (position, id, aggregatetype, aggregateid, type, payload, project_id, submission_id,
+                                   version, ordinal, traceparent, recorded_at)
+         select position, id, aggregatetype, aggregateid, type, payload, project_id, submission_id,
+                version, ordinal, traceparent, recorded_at
+           from jsonb_populate_recordset(null::argos.outbox, $1)",
         Json(rows) as _
     )
     .execute(connection)

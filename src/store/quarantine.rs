@@ -55,8 +55,10 @@ pub async fn keep(
         })
         .collect();
     sqlx::query_scalar!(
-        "insert into argos.quarantine
-         select r.* from jsonb_populate_recordset(null::argos.quarantine, $1) r
+        "insert into argos.quarantine (project_id, body_hash, submission_id, reason, detail, body, view, lane,
+                                       first_seen_at, expires_at)
+         select project_id, body_hash, submission_id, reason, detail, body, view, lane, first_seen_at, expires_at
+           from jsonb_populate_recordset(null::argos.quarantine, $1)
              on conflict do nothing
       returning reason",
         Json(rows) as _

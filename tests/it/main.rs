@@ -26,6 +26,7 @@ mod observability;
 mod probe;
 mod process;
 mod retention;
+mod rolling;
 mod rules;
 mod status;
 mod support;

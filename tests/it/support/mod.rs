@@ -8,6 +8,7 @@ pub mod program;
 pub mod rows;
 pub mod vendor;
 pub mod verbatim;
+pub mod work;
 pub mod world;
 
 pub use events::assert_valid_events;
