@@ -254,3 +254,43 @@ async fn p5_a_leader_keeps_its_lease_between_polls() {
     other.says("complete=true").await;
     leader.signal(Signal::SIGCONT);
 }
+
+#[tokio::test]
+async fn p5_a_leader_that_cannot_write_lets_another_lead() {
+    let world = world(100, &[]).await;
+    let role = format!("argos_test_{}_unable", std::process::id());
+    let grants = format!(
+        "create role {role};
+         grant usage on schema argos to {role};
+         grant select, insert, update, delete on all tables in schema argos to {role};
+         revoke insert on argos.submission_versions from {role}"
+    );
+    world.database.execute(&grants).await;
+    let separator = if world.database.url.contains('?') { '&' } else { '?' };
+    let limited = format!("{}{separator}options[role]={role}", world.database.url);
+    let run = |holder: &'static str, url: &str| {
+        let changes = [
+            ("lease.holder", holder),
+            ("lease.ttl", "3s"),
+            ("database.migrate", "false"),
+            ("database.statement_timeout", "3s"),
+            ("poll.interval", "1s"),
+            ("log.format", "text"),
+        ];
+        program::command(&["run"], &world.simulator.base_url(), url, &changes)
+    };
+    let mut unable = Program::start(run("unable", &limited));
+    unable.says("this process is the writer").await;
+    // It takes its lease again and again, well before the end of it.
+    let mut able = Program::start(run("able", &world.database.url));
+    able.says("complete=true").await;
+    assert!(unable.stderr().contains("42501") && !unable.stderr().contains("complete=true"), "{}", unable.stderr());
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, 100);
+    unable.says("\"able\" holds its lease").await;
+    for daemon in [&mut unable, &mut able] {
+        daemon.signal(Signal::SIGTERM);
+        let ended = daemon.end().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    world.database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
