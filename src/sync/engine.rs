@@ -342,7 +342,7 @@ impl Engine {
         if self.unwritten.values().any(|times| *times >= UNWRITTEN) {
             self.unwritten.clear();
             self.stood_back = true;
-            if let Err(error) = self.release().await {
+            if let Err(error) = self.give_back_the_lease().await {
                 tracing::warn!(error = chain(&error), "the lease was not given back; it runs out by itself");
             }
         }

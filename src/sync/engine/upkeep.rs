@@ -252,9 +252,7 @@ impl Engine {
     /// are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
         // The lease first: that it is given back must not hang on the permits.
-        if let Some(lease) = self.lease.take() {
-            lease::release(&mut *self.connection().await?, &lease).await?;
-        }
+        self.give_back_the_lease().await?;
         let left = self.parts.client.pace.drain();
         if let Some(block) = self.block.take().filter(|_| left > 0) {
             let project_id = &self.parts.project.id;
@@ -263,6 +261,11 @@ impl Engine {
         self.parts.metrics.leader.set(0);
         Ok(())
     }
+    pub(super) async fn give_back_the_lease(&mut self) -> Result<(), SyncError> {
+        let Some(lease) = self.lease.take() else { return Ok(()) };
+        Ok(lease::release(&mut *self.connection().await?, &lease).await?)
+    }
+
 
     /// Waits for the next pass and keeps the lease meanwhile, so that replicas do not take turns.
     pub async fn rest(&self, until: Instant) {
