@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::World;
 use crate::support::program::{self, Program, eventually};
-use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
+use crate::support::rows::{PLACE_TABLES, written_and};
 
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
     let changes = [&[("api.count", "50")], changes].concat();
@@ -21,7 +21,7 @@ async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
 
 /// Everything that a former leader must not change.
 async fn everything(world: &World) -> Vec<String> {
-    written_in(&world.database, &[DATA_TABLES, PLACE_TABLES, &["leases"]]).await
+    written_and(&world.database, &[PLACE_TABLES, &["leases"]].concat()).await
 }
 
 fn is_lost(error: &SyncError) -> bool {
