@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
-use super::error::StoreError;
+use super::error::{StoreError, hash};
 use crate::config::Database;
 use crate::domain::hash::HashKey;
 
@@ -128,8 +128,7 @@ pub async fn hash_key(connection: &mut PgConnection, settings: &Database) -> Res
         _ => stored,
     };
     transaction.commit().await.map_err(StoreError::doing(doing))?;
-    let wrong = |bytes: Vec<u8>| StoreError::Impossible { doing, touched: bytes.len() as u64, expected: 32 };
-    Ok(HashKey::new(secret.try_into().map_err(wrong)?))
+    Ok(HashKey::new(hash("secret", "hash_secret", secret)?))
 }
 
 /// Reads hexadecimal digits; validation has checked them.

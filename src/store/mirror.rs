@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::error::{StoreError, touched};
+use super::error::{StoreError, hash, touched};
 use super::recordset::{AML_MATCHES, ATTEMPTS, BANK_VERIFICATIONS, SUBMISSIONS};
 use crate::clock::Timestamp;
 use crate::domain::hash::Hash;
@@ -143,15 +143,9 @@ pub async fn stored(
     .map_err(StoreError::doing("reading stored submissions"))?;
     rows.into_iter()
         .map(|row| {
-            let version_id = row.version_id.try_into();
-            let impossible = |bytes: Vec<u8>| StoreError::Impossible {
-                doing: "reading argos.submissions.version_id (its bytes)",
-                touched: bytes.len() as u64,
-                expected: 32,
-            };
             let stored = Stored {
                 version: row.version,
-                version_id: version_id.map_err(impossible)?,
+                version_id: hash("submissions", "version_id", row.version_id)?,
                 first_seen_at: row.first_seen_at,
                 first_request: row.first_request,
                 gone_at: row.gone_at,
