@@ -75,12 +75,12 @@ pub async fn cover(connection: &mut PgConnection, project_id: &str, walk: &Walk)
             sqlx::query!(
                 // A walk from the earliest day there can be gets rows only from the first day that holds anything.
                 "insert into argos.created_days as d (project_id, day, covered_at)
-                 select $1, day::date, $4
-                   from generate_series(
-                            case when $2::date > $5 then $2
-                                 else coalesce((select min(day) from argos.created_days
-                                                 where project_id = $1 and submissions > 0), $3) end,
-                            $3::date, interval '1 day') day
+                 select $1, walked.first + n, $4
+                   from (select case when $2::date > $5 then $2
+                                     else coalesce((select min(day) from argos.created_days
+                                                     where project_id = $1 and submissions > 0), $3) end as first) walked,
+                        -- Whole numbers: a series of dates would be one of moments, in the session's time zone.
+                        generate_series(0, $3::date - walked.first) n
                      on conflict (project_id, day) do update
                     set covered_at = greatest(d.covered_at, excluded.covered_at)",
                 project_id,

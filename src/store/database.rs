@@ -35,6 +35,11 @@ pub fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(options.application_name("argos-sync"))
 }
 
+/// What a database, or a role, may have set otherwise for its sessions. Read committed is what the lease's row, locked
+/// first in each transaction, is meant for. Without a search_path, names without a schema are those of PostgreSQL alone.
+const SESSION: &str = "set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set search_path = '';
+                       set default_transaction_isolation = 'read committed'";
+
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
     let statement_timeout = settings.statement_timeout;
@@ -43,7 +48,7 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
         .acquire_timeout(settings.connect_timeout)
         .after_connect(move |connection, _| {
             // Also what runs outside of the page transactions must not wait for somebody's lock without end.
-            let sql = format!("set statement_timeout = {}", statement_timeout.as_millis().max(1));
+            let sql = format!("set statement_timeout = {}; {SESSION}", statement_timeout.as_millis().max(1));
             Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(sql)).await.map(drop) })
         })
         .connect_lazy_with(options(url)?))

@@ -29,6 +29,7 @@ mod retention;
 mod rolling;
 mod rules;
 mod status;
+mod sessions;
 mod support;
 mod thin;
 mod vendor_samples;
