@@ -69,11 +69,10 @@ pub async fn keep(
 }
 
 /// Removes what is kept of submissions that the vendor serves well again.
-pub async fn heal(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("delete from argos.quarantine where project_id = $1 and submission_id = any($2)", project_id, ids)
-            .execute(connection)
-            .await
-            .map_err(StoreError::doing("clearing the quarantine"))?;
-    Ok(done.rows_affected())
+pub async fn heal(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
+    sqlx::query!("delete from argos.quarantine where project_id = $1 and submission_id = any($2)", project_id, ids)
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("clearing the quarantine"))?;
+    Ok(())
 }

@@ -211,7 +211,7 @@ async fn sort_out<'p>(
         quarantine::heal(connection, scope.page.project_id, &healed).await?;
     }
     if !refuted.is_empty() {
-        erasure::drop(connection, scope.page.project_id, &refuted).await?;
+        erasure::clear(connection, scope.page.project_id, &refuted).await?;
     }
     Ok((candidates, bad))
 }
