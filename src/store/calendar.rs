@@ -12,7 +12,8 @@ use crate::domain::seen::{Digest, Seen};
 
 /// Reads a project's calendar.
 pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Calendar, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "select day, submissions, open, covered_at, open_checked_at, verify_since
            from argos.created_days where project_id = $1 order by day",
         project_id
@@ -20,11 +21,45 @@ pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Cal
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::doing("reading the calendar"))?;
-    let fully_walked_at =
-        sqlx::query_scalar!("select fully_walked_at from argos.projects where project_id = $1", project_id)
-            .fetch_optional(connection)
-            .await
-            .map_err(StoreError::doing("reading the calendar"))?;
+    with_walks(connection, project_id, rows).await
+}
+
+/// Reads a project's calendar as far as it concerns some days.
+pub async fn of_days(
+    connection: &mut PgConnection,
+    project_id: &str,
+    days: &[NaiveDate],
+) -> Result<Calendar, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select day, submissions, open, covered_at, open_checked_at, verify_since
+           from argos.created_days where project_id = $1 and day = any($2) order by day",
+        project_id,
+        days
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::doing("reading some days of the calendar"))?;
+    with_walks(connection, project_id, rows).await
+}
+
+struct Row {
+    day: NaiveDate,
+    submissions: i64,
+    open: i64,
+    covered_at: Option<Timestamp>,
+    open_checked_at: Option<Timestamp>,
+    verify_since: Option<Timestamp>,
+}
+
+async fn with_walks(connection: &mut PgConnection, project_id: &str, rows: Vec<Row>) -> Result<Calendar, StoreError> {
+    let walked = sqlx::query!(
+        "select fully_walked_at, early_walked_at, early_walked_to from argos.projects where project_id = $1",
+        project_id
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("reading the calendar"))?;
     let days = rows.into_iter().map(|row| Day {
         day: row.day,
         submissions: u64::try_from(row.submissions).unwrap_or(0),
@@ -33,7 +68,11 @@ pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Cal
         open_checked_at: row.open_checked_at,
         verify: row.verify_since.is_some(),
     });
-    Ok(Calendar { days: days.collect(), fully_walked_at: fully_walked_at.flatten() })
+    Ok(Calendar {
+        days: days.collect(),
+        fully_walked_at: walked.as_ref().and_then(|row| row.fully_walked_at),
+        early_walked: walked.and_then(|row| row.early_walked_at.zip(row.early_walked_to)),
+    })
 }
 
 /// A change of a day's counts: (day, submissions, open).
