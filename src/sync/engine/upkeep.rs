@@ -18,7 +18,7 @@ use crate::domain::submission::KYC_RESULTS;
 use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
-use crate::store::progress::{self, BEGINNING, Project};
+use crate::store::progress::{self, Project};
 use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
@@ -152,8 +152,7 @@ impl Engine {
             self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
-        let wanted = self.parts.settings.poll.since.unwrap_or(BEGINNING);
-        progress::want_from(&mut transaction, &project_id, wanted).await?;
+        progress::want_from(&mut transaction, &project_id, self.parts.settings.poll.since).await?;
         let project = progress::project(&mut transaction, &project_id).await?;
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
@@ -261,11 +260,11 @@ impl Engine {
         self.parts.metrics.leader.set(0);
         Ok(())
     }
+
     pub(super) async fn give_back_the_lease(&mut self) -> Result<(), SyncError> {
         let Some(lease) = self.lease.take() else { return Ok(()) };
         Ok(lease::release(&mut *self.connection().await?, &lease).await?)
     }
-
 
     /// Waits for the next pass and keeps the lease meanwhile, so that replicas do not take turns.
     pub async fn rest(&self, until: Instant) {
