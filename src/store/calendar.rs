@@ -9,6 +9,7 @@ use super::progress::Walk;
 use crate::clock::Timestamp;
 use crate::domain::calendar::{Calendar, Day, DayRange, EARLIEST};
 use crate::domain::seen::{Digest, Seen};
+use crate::domain::submission::OPEN;
 
 /// Reads a project's calendar.
 pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Calendar, StoreError> {
@@ -186,14 +187,16 @@ pub async fn next_open(
     day: NaiveDate,
     after: &str,
 ) -> Result<Option<String>, StoreError> {
+    let open: Vec<String> = OPEN.iter().copied().map(str::to_owned).collect();
     sqlx::query_scalar!(
         "select submission_id from argos.submissions
           where project_id = $1 and created_day = $2 and submission_id > $3
-            and kyc_result in ('incomplete', 'pending') and gone_at is null
+            and kyc_result = any($4) and gone_at is null
           order by submission_id limit 1",
         project_id,
         day,
-        after
+        after,
+        &open
     )
     .fetch_optional(connection)
     .await

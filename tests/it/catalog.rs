@@ -117,6 +117,24 @@ async fn every_vendor_field_has_its_column_and_every_column_its_field() {
 }
 
 #[tokio::test]
+async fn every_table_and_every_column_says_what_it_is_for() {
+    let database = Database::fresh().await;
+    // The migrator makes a table of its own.
+    let sql = "select format('argos.%s%s', relname, '.' || attname)
+                 from pg_class c
+                 join lateral (select null::name as attname, 0 as attnum
+                                union all
+                               select attname, attnum from pg_attribute
+                                where attrelid = c.oid and attnum > 0 and not attisdropped) a on true
+                where relnamespace = 'argos'::regnamespace and relkind in ('r', 'v') and relname <> '_sqlx_migrations'
+                  and coalesce(case attnum when 0 then obj_description(c.oid, 'pg_class')
+                                           else col_description(c.oid, attnum) end, '') = ''
+                order by 1";
+    let silent: Vec<String> = sqlx::query_scalar(sql).fetch_all(&database.pool).await.unwrap();
+    assert!(silent.is_empty(), "a migration must say with `comment on` what these are for: {silent:#?}");
+}
+
+#[tokio::test]
 async fn a_forgotten_half_is_told() {
     let database = Database::fresh().await;
     let forget = "alter table argos.bank_verifications drop column type;

@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod agreement;
 mod api;
 mod atomic;
 mod budget;
@@ -28,8 +29,8 @@ mod process;
 mod retention;
 mod rolling;
 mod rules;
-mod status;
 mod sessions;
+mod status;
 mod support;
 mod thin;
 mod vendor_samples;
