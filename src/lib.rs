@@ -58,9 +58,9 @@
 //!
 //! # Where a change goes
 //!
-//! - **A new vendor field**: a line in [`domain::field`], a column at the end of its table in a new migration, for
-//!   `submissions` also its name in the statement of [`store::mirror::write`] (forgetting it does not compile), then
-//!   `make sqlx`. Without any of that the field is in the column `item` already, and its changes make versions.
+//! - **A new vendor field**: a line in [`domain::field`], a column in a new migration (which fills it from the column
+//!   `item` of the rows that are there), then `make sqlx`. Without any of that the field is in `item` already, and its
+//!   changes make versions.
 //! - **A new event type**: a variant of [`domain::event::EventType`] at its place in the order, the rule that raises
 //!   it in [`domain::change`], its schema in `docs/events/`.
 //! - **A new setting**: `config/default.toml` with its default and meaning, then a field and a line in [`config`].

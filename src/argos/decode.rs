@@ -37,8 +37,8 @@ pub fn decode(raw: RawItem<'_>, limits: &Limits, counts: &mut Drift) -> Result<S
     let Some(submission_id) = raw.submission_id else {
         return refuse("no_id", "the item has no submission_id of 1 to 256 characters without control characters");
     };
-    let (text, replaced) = without_refused_characters(raw.json);
-    if replaced {
+    let text = without_refused_characters(raw.json);
+    if text.is_some() {
         drift(counts, "replaced_characters");
     }
     // The parser's own limit is 128 levels; an item beyond it does not parse.
@@ -108,9 +108,9 @@ fn nesting(json: &str) -> usize {
 }
 
 /// Replaces the escapes that PostgreSQL's jsonb refuses, `\u0000` and lone surrogates, by U+FFFD. `None`: there are none.
-fn without_refused_characters(json: &str) -> (Option<String>, bool) {
+fn without_refused_characters(json: &str) -> Option<String> {
     if !json.contains("\\u") {
-        return (None, false);
+        return None;
     }
     let unit = |at: usize| -> Option<u16> {
         let hex = json.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -134,10 +134,10 @@ fn without_refused_characters(json: &str) -> (Option<String>, bool) {
         };
     }
     if copied == 0 {
-        return (None, false);
+        return None;
     }
     out.push_str(&json[copied..]);
-    (Some(out), true)
+    Some(out)
 }
 
 #[cfg(test)]
@@ -179,7 +179,7 @@ mod tests {
             (r#""\\\u0000""#, Some(r#""\\\ufffd""#)),
             (r#""\u00e9""#, None),
         ] {
-            assert_eq!(without_refused_characters(json).0.as_deref(), expected, "{json}");
+            assert_eq!(without_refused_characters(json).as_deref(), expected, "{json}");
         }
     }
 
@@ -187,8 +187,8 @@ mod tests {
         #[test]
         fn decode_never_panics(json in "[\\[\\]{}\",:\\\\u0-9a-fd8 é]{0,60}") {
             let _ = reason(&json, Some("s"));
-            if let (Some(text), _) = without_refused_characters(&json) {
-                prop_assert_eq!(without_refused_characters(&text).0, None);
+            if let Some(text) = without_refused_characters(&json) {
+                prop_assert_eq!(without_refused_characters(&text), None);
             }
         }
     }

@@ -7,13 +7,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::words::{self, count, moment};
+use super::output;
 use crate::app::{App, AppError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Project, Settings};
 use crate::exit::Exit;
 use crate::store::alerts::{self, Acknowledged, Listed, Which, Word};
 use crate::store::error::StoreError;
+use crate::words::{count, moment};
 
 /// How many rows are read at once.
 const PAGE: i64 = 1000;
@@ -116,7 +117,7 @@ impl Ack {
         }
         self.all_known(&done)?;
         transaction.commit().await.map_err(StoreError::doing("acknowledging alerts"))?;
-        done.iter().try_for_each(|(project, done)| words::print(&told(project, done)))
+        done.iter().try_for_each(|(project, done)| output::print(&told(project, done)))
     }
 
     /// That everything that was named is there.
@@ -151,12 +152,12 @@ async fn list(connection: &mut PgConnection, project: &str, all: bool, as_json: 
         for alert in &page {
             let open = alert.acknowledged_at.is_none();
             *(if alert.imported { &mut imported } else { &mut waiting }) += i64::from(open);
-            words::print(&if as_json { json(project, alert) } else { line(alert) })?;
+            output::print(&if as_json { json(project, alert) } else { line(alert) })?;
         }
     }
     if !as_json {
         let sum = format!("{project}: {} to be acknowledged, and {imported} of the import\n", count(waiting, "alert"));
-        words::print(&sum)?;
+        output::print(&sum)?;
     }
     Ok(())
 }

@@ -188,7 +188,7 @@ fn spread(submissions: u64, open: u64, days: u32, now: Timestamp) -> Calendar {
             verify: false,
         })
     });
-    Calendar { days: rows.collect(), fully_walked_at: None }
+    Calendar { days: rows.collect(), ..Calendar::default() }
 }
 
 fn share(text: &str) -> Result<f64, String> {

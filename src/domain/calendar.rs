@@ -24,13 +24,16 @@ pub struct Day {
     pub verify: bool,
 }
 
-/// The created-days of a project, oldest first, each once. Days without a row hold nothing and were never read.
+/// The created-days of a project, oldest first, each once. Days without a row hold nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Calendar {
     /// The days.
     pub days: Vec<Day>,
     /// Send time of the first request of the last complete walk without dates; it covers every day up to its own.
     pub fully_walked_at: Option<Timestamp>,
+    /// The same of the last complete walk with dates from [`EARLIEST`] on, and its last day: it covers every day up to that
+    /// one, also those that got no row.
+    pub early_walked: Option<(Timestamp, NaiveDate)>,
 }
 
 impl Calendar {
@@ -44,10 +47,11 @@ impl Calendar {
         self.days.binary_search_by_key(&day, |row| row.day).ok().map(|i| &self.days[i])
     }
 
-    /// As of when a day was last read completely, by a walk of whatever kind.
+    /// As of when a day was last read completely, by a walk of whatever kind. The same rule as `argos.coverage_gaps()`.
     pub fn covered_at(&self, day: NaiveDate) -> Option<Timestamp> {
         let dated = self.day(day).and_then(|row| row.covered_at);
-        dated.max(self.fully_walked_at.filter(|at| day <= at.date_naive()))
+        let early = self.early_walked.filter(|(_, last)| day <= *last).map(|(at, _)| at);
+        dated.max(early).max(self.fully_walked_at.filter(|at| day <= at.date_naive()))
     }
 
     /// The rows of a range of days.

@@ -4,16 +4,14 @@
 //! number fields); more than microseconds in the documented times; one text or a list of one in the documented lists;
 //! the two spellings of a field in [`ALIASES`]; links that may expire. Every other text matters as it is.
 //!
-//! The form has a version. A release that changes it raises [`FORM`]; stored items are then read in the new form on
-//! both sides of the comparison, so the change makes no versions and no events by itself.
+//! No canonical form is stored. Both sides of every comparison are made of items as they were sent, by the same code, so a
+//! release that changes the form makes no versions and no events by itself. Version ids are hashes of the form: a chain goes
+//! on from the id that is stored.
 
 use serde_json::{Map, Number, Value};
 
 use super::field::{ALIASES, CHILDREN, Field, Kind, SUBMISSION};
 use super::time;
-
-/// Version of the canonical form.
-pub const FORM: u32 = 1;
 
 /// Brings an item into its canonical form.
 pub fn canonical(item: &Value) -> Value {

@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::canonical::at;
-use super::drift::field_name;
 use super::event::{Draft, EventType};
 use super::field::Kind::{self, Decimal, Text, TextList, Time};
+use super::names::shown_as;
 use super::submission::{State, column};
 
 /// The names of the fields that differ, two levels deep (`kyc.result`, `data.name`, `kyc.attempts`), sorted.
@@ -27,7 +27,7 @@ fn members(before: &Value, after: &Value, prefix: &str, names: &mut BTreeSet<Str
         if old == new {
             continue;
         }
-        let key = field_name(key);
+        let key = shown_as(key);
         let objects = old.or(new).is_some_and(Value::is_object) && new.or(old).is_some_and(Value::is_object);
         if prefix.is_empty() && objects {
             let count = names.len();

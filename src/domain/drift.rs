@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::canonical::at;
 use super::field::{ALIASES, ATTEMPT, CHILDREN, Field, Kind, MATCH, SUBMISSION};
-use super::submission::{KYC_RESULTS, is_red_flag};
+use super::names::{OTHER, shown_as};
+use super::submission::{KYC_RESULTS, is_known_aml_status};
 
 /// The kinds of [`Drift`], for metrics that stand at 0 from the start.
 pub const DRIFT_KINDS: &[&str] = &[
@@ -24,11 +25,9 @@ pub const DRIFT_KINDS: &[&str] = &[
     "not_encrypted",
 ];
 
-/// The most names that one page, or one project's table, can hold; what comes after them is called [`OTHER`].
+/// The most names that one page, or one project's table, can hold; what comes after them is called
+/// [`OTHER`], too.
 pub const MOST_NAMES: usize = 200;
-
-/// Stands for a name that may be somebody's data, and for names after the first [`MOST_NAMES`].
-pub const OTHER: &str = "other";
 
 /// What a name is the name of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +98,7 @@ pub fn names(item: &Value, counts: &mut Drift) {
     for (key, value) in item_map.iter().filter(|(_, value)| !value.is_null()) {
         match KNOWN.get(key.as_str()) {
             None => {
-                fields.insert(field_name(key).to_owned());
+                fields.insert(shown_as(key).to_owned());
             }
             Some(Some(inner)) => unknown_members(value.as_object(), inner, key, &mut fields),
             Some(None) => {}
@@ -116,9 +115,8 @@ pub fn names(item: &Value, counts: &mut Drift) {
         drift(counts, "unknown_field");
     }
     fields.into_iter().for_each(|name| counts.name(Named::Field, name, 1));
-    let known_status = |status: &str| is_red_flag(status) || status == "Not Screened";
     unknown_value(item, &["kyc", "result"], |result| KYC_RESULTS.contains(&result), counts);
-    unknown_value(item, &["aml", "currentstatus"], known_status, counts);
+    unknown_value(item, &["aml", "currentstatus"], is_known_aml_status, counts);
 }
 
 fn unknown_value(item: &Value, path: &[&str], known: impl Fn(&str) -> bool, counts: &mut Drift) {
@@ -131,17 +129,8 @@ fn unknown_value(item: &Value, path: &[&str], known: impl Fn(&str) -> bool, coun
 fn unknown_members(object: Option<&Map<String, Value>>, known: &Inner, prefix: &str, names: &mut BTreeSet<String>) {
     let members = object.into_iter().flatten().filter(|(_, value)| !value.is_null());
     names.extend(
-        members
-            .filter(|(key, _)| !known.contains(key.as_str()))
-            .map(|(key, _)| format!("{prefix}.{}", field_name(key))),
+        members.filter(|(key, _)| !known.contains(key.as_str())).map(|(key, _)| format!("{prefix}.{}", shown_as(key))),
     );
-}
-
-/// A field's name as it may be shown. One that does not look like a name may be somebody's data, used as a key.
-pub fn field_name(key: &str) -> &str {
-    let plain =
-        !key.is_empty() && key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    if plain { key } else { OTHER }
 }
 
 fn value_name(value: &Value) -> &str {
@@ -149,25 +138,6 @@ fn value_name(value: &Value) -> &str {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_- ".contains(c));
     // Plain characters are one byte each.
     if plain { &text[..text.len().min(64)] } else { OTHER }
-}
-
-/// The names of an item's fields, two levels deep, as [`names`] writes them: what a view shows. Null is not shown.
-pub fn shown(item: &Value) -> BTreeSet<String> {
-    let mut shown = BTreeSet::new();
-    for (key, value) in item.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        let key = field_name(key);
-        match value {
-            Value::Object(inner) if !inner.is_empty() => {
-                let members = inner.iter().filter(|(_, value)| !value.is_null());
-                shown.extend(members.map(|(name, _)| format!("{key}.{}", field_name(name))));
-            }
-            Value::Object(_) => {}
-            _ => {
-                shown.insert(key.to_owned());
-            }
-        }
-    }
-    shown
 }
 
 type Inner = BTreeSet<&'static str>;

@@ -5,7 +5,7 @@
 //! - "is this the same state?": [`canonical`] and [`submission::State`]
 //! - an event type and when it is raised: [`change`], its name and payload: [`event`]
 //! - which change a person must look at: [`alert`]
-//! - what no document names: [`drift`]; what the vendor was found to do: [`probe`]
+//! - how a field is named: [`names`]; what no document names: [`drift`]; what the vendor was found to do: [`probe`]
 //! - ids that are the same again after a crash: [`hash`]
 
 pub mod alert;
@@ -18,6 +18,7 @@ pub mod event;
 pub mod field;
 pub mod hash;
 pub mod lane;
+pub mod names;
 pub mod probe;
 pub mod seen;
 pub mod submission;

@@ -97,9 +97,9 @@ impl State {
         self.text(&["kyc", "result"])
     }
 
-    /// Whether the result is still to come: incomplete or pending.
+    /// Whether the result is still to come.
     pub fn open(&self) -> bool {
-        matches!(self.kyc_result(), Some("incomplete" | "pending"))
+        self.kyc_result().is_some_and(is_open)
     }
 
     /// `aml.currentstatus`.
@@ -131,7 +131,7 @@ impl State {
         if unknown(&["kyc", "result"], |result| KYC_RESULTS.contains(&result)) {
             drift(counts, "unknown_kyc_result");
         }
-        if unknown(&["aml", "currentstatus"], |status| is_red_flag(status) || status == "Not Screened") {
+        if unknown(&["aml", "currentstatus"], is_known_aml_status) {
             drift(counts, "unknown_aml_status");
         }
     }
@@ -139,6 +139,19 @@ impl State {
 
 /// The documented values of `kyc.result`.
 pub const KYC_RESULTS: &[&str] = &["incomplete", "pending", "approved", "rejected"];
+
+/// Those of them after which a result is still to come.
+pub const OPEN: &[&str] = &["incomplete", "pending"];
+
+/// Whether a `kyc.result` means that the result is still to come.
+pub fn is_open(result: &str) -> bool {
+    OPEN.contains(&result)
+}
+
+/// Whether an `aml.currentstatus` is one that the documents name. In SQL: `argos.is_known_aml_status()`.
+pub fn is_known_aml_status(status: &str) -> bool {
+    is_red_flag(status) || status == "Not Screened"
+}
 
 /// Whether an `aml.currentstatus` means Red Flag. The documents disagree about case elsewhere, so case is ignored here.
 pub fn is_red_flag(status: &str) -> bool {

@@ -4,15 +4,11 @@
 //! submission; else it was removed. What the vendor's customers can have removed (personal data) is kept until a second
 //! look by id confirms it; see [`super::erasure`].
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value};
 
 use super::canonical::at;
-use super::field::ALIASES;
-
-/// Names of fields, two levels deep, as in [`super::change::changed_fields`]: `email`, `data.name`, `kyc.attempts`.
-pub type Fields = BTreeSet<String>;
+pub use super::names::{Fields, fields};
+use super::names::{documented, each, find, name};
 
 /// The dashboard's words for a deleted submission; where they stand in the JSON is not documented.
 pub const MARKER: &str = "Deleted Submission";
@@ -62,54 +58,6 @@ pub fn left_of_deleted(field: &str) -> bool {
 
 /// A member of an item, or of an object in it.
 type Path = (Option<String>, String);
-
-/// The name of a member. One that does not look like a name may be somebody's data, used as a key: `other`.
-pub fn name(parent: Option<&str>, key: &str) -> String {
-    let plain = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    let key = if plain { documented(parent, key) } else { "other" };
-    parent.map_or_else(|| key.to_owned(), |parent| format!("{}.{key}", name(None, parent)))
-}
-
-fn documented<'k>(parent: Option<&str>, key: &'k str) -> &'k str {
-    let alias = ALIASES.iter().find(|(object, other, _)| *other == key && object.first().copied() == parent);
-    alias.map_or(key, |(_, _, documented)| documented)
-}
-
-/// A member that is not null, under its name or the other spelling of it.
-fn find<'m>(map: &'m Map<String, Value>, parent: Option<&str>, key: &str) -> Option<&'m Value> {
-    let there = |key: &str| map.get(key).filter(|value| !value.is_null());
-    there(key).or_else(|| {
-        let same = |(object, other, documented): &&(&[&str], &str, &str)| {
-            object.first().copied() == parent && (*other == key || *documented == key)
-        };
-        let (_, other, documented) = ALIASES.iter().find(same)?;
-        there(if *other == key { documented } else { other })
-    })
-}
-
-/// Calls back for every field that an object holds, two levels deep.
-fn each(item: &Map<String, Value>, mut tell: impl FnMut(Option<&str>, &str, &Value)) {
-    for (key, value) in item.iter().filter(|(key, value)| !value.is_null() && *key != "submission_id") {
-        match value {
-            Value::Object(members) if !members.is_empty() => {
-                let there = members.iter().filter(|(_, value)| !value.is_null());
-                there.for_each(|(member, value)| tell(Some(key), member, value));
-            }
-            value => tell(None, key, value),
-        }
-    }
-}
-
-/// The fields that an item shows. `submission_id` is in all of them and is left out.
-pub fn fields(item: &Value) -> Fields {
-    let mut fields = Fields::new();
-    if let Value::Object(item) = item {
-        each(item, |parent, key, _| {
-            fields.insert(name(parent, key));
-        });
-    }
-    fields
-}
 
 /// The item without some fields. An object that is emptied by it goes too.
 pub fn without(item: &Value, gone: impl Fn(&str) -> bool) -> Value {

@@ -13,8 +13,7 @@ pub(crate) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Times
     let api = &project.api;
     let count = facts.page_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(u64::MAX);
     let count = count.min(api.count.into()).max(1);
-    let days = facts.import.from.map(|from| (from, facts.import.to));
-    let import = facts.import.completed_at.is_none().then(|| plan::import_days(days, now));
+    let import = facts.import.completed_at.is_none().then(|| plan::import_days(facts.import.wanted, now));
     let number = |value: i64| u64::try_from(value).unwrap_or(0);
     plan::forecast(&Situation {
         now,

@@ -12,7 +12,7 @@ use super::vendor::{Drift, Vendor};
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
 use crate::domain::calendar::Calendar;
-use crate::store::progress::BEGINNING;
+use crate::store::progress;
 use crate::store::status::{Facts, Failure, Outbox};
 
 /// A project, as of a moment. Numbers, names of states, times; no personal data.
@@ -176,8 +176,11 @@ impl Known {
 
 /// The first day that counts: the import's, or where everything is wanted, the first one that holds something.
 fn first_day(facts: &Facts, now: Timestamp) -> Option<NaiveDate> {
-    let wanted = facts.import.from.filter(|from| *from > BEGINNING);
-    wanted.or(facts.calendar.first_day()).map(|day| day.min(now.date_naive()))
+    let first = match facts.import.wanted {
+        Some(progress::Import::Days { from, .. }) => Some(from),
+        _ => facts.calendar.first_day(),
+    };
+    first.map(|day| day.min(now.date_naive()))
 }
 
 fn import(facts: &Facts) -> Import {

@@ -27,7 +27,7 @@ pub async fn reserve(connection: &mut PgConnection, project_id: &str, per_day: u
     let mut transaction = connection.begin().await.map_err(StoreError::doing(doing))?;
     let today = sqlx::query!(
         r#"select (now at time zone 'UTC')::date as "day!",
-                  extract(epoch from date_trunc('day', now, 'UTC') + interval '1 day' - now)::float8 as "seconds_left!"
+                  extract(epoch from date_trunc('day', now, 'UTC') + interval '24 hours' - now)::float8 as "seconds_left!"
              from clock_timestamp() as now"#
     )
     .fetch_one(&mut *transaction)

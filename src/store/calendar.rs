@@ -9,10 +9,12 @@ use super::progress::Walk;
 use crate::clock::Timestamp;
 use crate::domain::calendar::{Calendar, Day, DayRange, EARLIEST};
 use crate::domain::seen::{Digest, Seen};
+use crate::domain::submission::OPEN;
 
 /// Reads a project's calendar.
 pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Calendar, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "select day, submissions, open, covered_at, open_checked_at, verify_since
            from argos.created_days where project_id = $1 order by day",
         project_id
@@ -20,11 +22,45 @@ pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Cal
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::doing("reading the calendar"))?;
-    let fully_walked_at =
-        sqlx::query_scalar!("select fully_walked_at from argos.projects where project_id = $1", project_id)
-            .fetch_optional(connection)
-            .await
-            .map_err(StoreError::doing("reading the calendar"))?;
+    with_walks(connection, project_id, rows).await
+}
+
+/// Reads a project's calendar as far as it concerns some days.
+pub async fn of_days(
+    connection: &mut PgConnection,
+    project_id: &str,
+    days: &[NaiveDate],
+) -> Result<Calendar, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select day, submissions, open, covered_at, open_checked_at, verify_since
+           from argos.created_days where project_id = $1 and day = any($2) order by day",
+        project_id,
+        days
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::doing("reading some days of the calendar"))?;
+    with_walks(connection, project_id, rows).await
+}
+
+struct Row {
+    day: NaiveDate,
+    submissions: i64,
+    open: i64,
+    covered_at: Option<Timestamp>,
+    open_checked_at: Option<Timestamp>,
+    verify_since: Option<Timestamp>,
+}
+
+async fn with_walks(connection: &mut PgConnection, project_id: &str, rows: Vec<Row>) -> Result<Calendar, StoreError> {
+    let walked = sqlx::query!(
+        "select fully_walked_at, early_walked_at, early_walked_to from argos.projects where project_id = $1",
+        project_id
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("reading the calendar"))?;
     let days = rows.into_iter().map(|row| Day {
         day: row.day,
         submissions: u64::try_from(row.submissions).unwrap_or(0),
@@ -33,7 +69,11 @@ pub async fn load(connection: &mut PgConnection, project_id: &str) -> Result<Cal
         open_checked_at: row.open_checked_at,
         verify: row.verify_since.is_some(),
     });
-    Ok(Calendar { days: days.collect(), fully_walked_at: fully_walked_at.flatten() })
+    Ok(Calendar {
+        days: days.collect(),
+        fully_walked_at: walked.as_ref().and_then(|row| row.fully_walked_at),
+        early_walked: walked.and_then(|row| row.early_walked_at.zip(row.early_walked_to)),
+    })
 }
 
 /// A change of a day's counts: (day, submissions, open).
@@ -75,12 +115,12 @@ pub async fn cover(connection: &mut PgConnection, project_id: &str, walk: &Walk)
             sqlx::query!(
                 // A walk from the earliest day there can be gets rows only from the first day that holds anything.
                 "insert into argos.created_days as d (project_id, day, covered_at)
-                 select $1, day::date, $4
-                   from generate_series(
-                            case when $2::date > $5 then $2
-                                 else coalesce((select min(day) from argos.created_days
-                                                 where project_id = $1 and submissions > 0), $3) end,
-                            $3::date, interval '1 day') day
+                 select $1, walked.first + n, $4
+                   from (select case when $2::date > $5 then $2
+                                     else coalesce((select min(day) from argos.created_days
+                                                     where project_id = $1 and submissions > 0), $3) end as first) walked,
+                        -- Whole numbers: a series of dates would be one of moments, in the session's time zone.
+                        generate_series(0, $3::date - walked.first) n
                      on conflict (project_id, day) do update
                     set covered_at = greatest(d.covered_at, excluded.covered_at)",
                 project_id,
@@ -147,14 +187,16 @@ pub async fn next_open(
     day: NaiveDate,
     after: &str,
 ) -> Result<Option<String>, StoreError> {
+    let open: Vec<String> = OPEN.iter().copied().map(str::to_owned).collect();
     sqlx::query_scalar!(
         "select submission_id from argos.submissions
           where project_id = $1 and created_day = $2 and submission_id > $3
-            and kyc_result in ('incomplete', 'pending') and gone_at is null
+            and kyc_result = any($4) and gone_at is null
           order by submission_id limit 1",
         project_id,
         day,
-        after
+        after,
+        &open
     )
     .fetch_optional(connection)
     .await

@@ -11,7 +11,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
-use super::error::StoreError;
+use super::error::{StoreError, hash};
 use crate::config::Database;
 use crate::domain::hash::HashKey;
 
@@ -40,6 +40,11 @@ pub fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(options.application_name("argos-sync"))
 }
 
+/// What a database, or a role, may have set otherwise for its sessions. Read committed is what the lease's row, locked
+/// first in each transaction, is meant for. Without a search_path, names without a schema are those of PostgreSQL alone.
+const SESSION: &str = "set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set search_path = '';
+                       set default_transaction_isolation = 'read committed'";
+
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
     let statement_timeout = settings.statement_timeout;
@@ -48,7 +53,7 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
         .acquire_timeout(settings.connect_timeout)
         .after_connect(move |connection, _| {
             // Also what runs outside of the page transactions must not wait for somebody's lock without end.
-            let sql = format!("set statement_timeout = {}", statement_timeout.as_millis().max(1));
+            let sql = format!("set statement_timeout = {}; {SESSION}", statement_timeout.as_millis().max(1));
             Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(sql)).await.map(drop) })
         })
         .after_release(|connection, _| {
@@ -140,8 +145,7 @@ pub async fn hash_key(connection: &mut PgConnection, settings: &Database) -> Res
         _ => stored,
     };
     transaction.commit().await.map_err(StoreError::doing(doing))?;
-    let wrong = |bytes: Vec<u8>| StoreError::Impossible { doing, touched: bytes.len() as u64, expected: 32 };
-    Ok(HashKey::new(secret.try_into().map_err(wrong)?))
+    Ok(HashKey::new(hash("secret", "hash_secret", secret)?))
 }
 
 /// Reads hexadecimal digits; validation has checked them.

@@ -77,8 +77,7 @@ pub async fn unknown_aml(connection: &mut PgConnection, project_id: &str) -> Res
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from argos.submissions
             where project_id = $1 and gone_at is null
-              and lower(btrim(coalesce(aml_currentstatus, item #>> '{aml,currentstatus}'))) <> 'red flag'
-              and coalesce(aml_currentstatus, item #>> '{aml,currentstatus}') <> 'Not Screened'"#,
+              and not argos.is_known_aml_status(coalesce(aml_currentstatus, item #>> '{aml,currentstatus}'))"#,
         project_id
     )
     .fetch_one(connection)
@@ -99,7 +98,7 @@ pub async fn unknown_aml_as_allowed(connection: &mut PgConnection, project_id: &
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from argos.submissions
             where project_id = $1 and gone_at is null
-              and lower(btrim(aml_currentstatus)) <> 'red flag' and aml_currentstatus <> 'Not Screened'"#,
+              and not argos.is_known_aml_status(aml_currentstatus)"#,
         project_id
     )
     .fetch_one(connection)

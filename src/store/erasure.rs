@@ -52,8 +52,8 @@ pub async fn suspect_gone(
     ids: &[String],
     at: Timestamp,
     lane: Lane,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
+) -> Result<(), StoreError> {
+    sqlx::query!(
         "insert into argos.erasures (project_id, submission_id, kind, lane, noticed_at, next_check_at)
          select s.project_id, s.submission_id, 'gone', $3, $4, $4
            from argos.submissions s
@@ -67,7 +67,7 @@ pub async fn suspect_gone(
     .execute(connection)
     .await
     .map_err(StoreError::doing("noting what is no longer shown"))?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// Notes that an answer lacks fields that its view had shown. What is suspected already writes nothing; more fields, or
@@ -104,7 +104,7 @@ pub async fn suspect(
 }
 
 /// Refutes what an answer shows: that the submission is gone, and that these fields are missing.
-pub async fn shown(
+pub async fn refute(
     connection: &mut PgConnection,
     project_id: &str,
     submission_id: &str,
@@ -155,7 +155,7 @@ pub async fn suspected(
 }
 
 /// Drops suspicions: refuted by the same bytes as before, or carried out.
-pub async fn drop(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
+pub async fn clear(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
     sqlx::query!("delete from argos.erasures where project_id = $1 and submission_id = any($2)", project_id, ids)
         .execute(connection)
         .await

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 
 use sqlx::migrate::MigrateError;
 
+use crate::domain::hash::Hash;
+
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -33,6 +35,16 @@ pub enum StoreError {
         touched: u64,
         /// Rows that must be touched.
         expected: u64,
+    },
+    /// A stored value is not one that this program writes.
+    #[error("argos.{table}.{column} holds something impossible: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// Its column.
+        column: &'static str,
+        /// What is wrong with the value, without the value.
+        what: String,
     },
     /// The schema's writer generation is newer than this binary's.
     #[error("the database was upgraded by a newer argos-sync (needs writer generation {needed}, this is {ours})")]
@@ -153,7 +165,7 @@ impl StoreError {
                 "The server or the network on the way to it is silent: check both; run goes on trying. If the server is only slow, raise database.statement_timeout and lease.ttl."
             }
             Self::LeaseLost { .. } => "Another replica took over; this one waits for its turn.",
-            Self::Impossible { .. } => {
+            Self::Impossible { .. } | Self::Corrupt { .. } => {
                 "Something else wrote into the schema argos, or this is a bug: stop the other writer; please report it with the SQL of the row."
             }
             Self::TooOld { .. } => "Install the newer argos-sync: an older one would break its data.",
@@ -176,12 +188,26 @@ pub fn touched(doing: &'static str, touched: u64, expected: u64) -> Result<(), S
     if touched == expected { Ok(()) } else { Err(StoreError::Impossible { doing, touched, expected }) }
 }
 
+/// A stored hash, which has 32 bytes.
+pub(super) fn hash(table: &'static str, column: &'static str, stored: Vec<u8>) -> Result<Hash, StoreError> {
+    let corrupt =
+        |bytes: Vec<u8>| StoreError::Corrupt { table, column, what: format!("{} bytes and not 32", bytes.len()) };
+    stored.try_into().map_err(corrupt)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn connecting(source: std::io::Error) -> StoreError {
         StoreError::doing("connecting")(sqlx::Error::Io(source))
+    }
+
+    #[test]
+    fn a_stored_value_that_cannot_be_is_told_by_its_place() {
+        let error = hash("submissions", "version_id", vec![1; 31]).unwrap_err();
+        assert_eq!(error.to_string(), "argos.submissions.version_id holds something impossible: 31 bytes and not 32");
+        assert_eq!(hash("submissions", "version_id", vec![1; 32]).unwrap(), [1; 32]);
     }
 
     #[test]

@@ -51,8 +51,11 @@ pub async fn append(
         })
         .collect();
     let done = sqlx::query!(
-        "insert into argos.submission_versions
-         select r.* from jsonb_populate_recordset(null::argos.submission_versions, $1) r",
+        "insert into argos.submission_versions (project_id, submission_id, version, version_id, item, changed, cause, view,
+                                                lane, lease_epoch, request_no, observed_at)
+         select project_id, submission_id, version, version_id, item, changed, cause, view,
+                lane, lease_epoch, request_no, observed_at
+           from jsonb_populate_recordset(null::argos.submission_versions, $1)",
         Json(rows) as _
     )
     .execute(connection)

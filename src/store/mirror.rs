@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::error::{StoreError, touched};
+use super::error::{StoreError, hash, touched};
+use super::recordset::{AML_MATCHES, ATTEMPTS, BANK_VERIFICATIONS, SUBMISSIONS};
 use crate::clock::Timestamp;
 use crate::domain::hash::Hash;
 use crate::domain::lane::View;
@@ -142,15 +143,9 @@ pub async fn stored(
     .map_err(StoreError::doing("reading stored submissions"))?;
     rows.into_iter()
         .map(|row| {
-            let version_id = row.version_id.try_into();
-            let impossible = |bytes: Vec<u8>| StoreError::Impossible {
-                doing: "reading argos.submissions.version_id (its bytes)",
-                touched: bytes.len() as u64,
-                expected: 32,
-            };
             let stored = Stored {
                 version: row.version,
-                version_id: version_id.map_err(impossible)?,
+                version_id: hash("submissions", "version_id", row.version_id)?,
                 first_seen_at: row.first_seen_at,
                 first_request: row.first_request,
                 gone_at: row.gone_at,
@@ -174,33 +169,8 @@ pub async fn write(
     drift: &mut Drift,
 ) -> Result<(), StoreError> {
     let rows: Vec<Value> = writes.iter().map(|write| row(project_id, write, drift)).collect();
-    let done = sqlx::query!(
-        // A new column goes to the end of this list (and of the table): forgetting it does not compile.
-        "insert into argos.submissions as s
-         select r.* from jsonb_populate_recordset(null::argos.submissions, $1) r
-             on conflict (project_id, submission_id) do update
-            set (project_id, submission_id, version, version_id, first_seen_at, changed_at, observed_at, created_day, item,
-                 created_at, updated_at, kyc_result_at, pending_at, email, userid, applicant_id, reviewer,
-                 kyc_result, kyc_comment, kyc_comment_code, aml_currentstatus, aml_risk_level_summary, aml_raw_data,
-                 name, full_name, first_name, mid_name, last_name, full_name_en, age_group, gender, nationality,
-                 date_of_birth, ip_address, id_type, idcard_issuing_country, idcard_issue_date, idcard_expire_date,
-                 identity_number, document_number, serial_number, address_city, address_country, address_state,
-                 address_street, address_street2, address_zipcode, address_global_code, address_compound_code,
-                 address_formatted, address_input, address_detail, cf1, cf2, cf3, type_of_permit,
-                 type_of_permit_gov_kor, expiry_date_of_stay_kor, nationality_gov_kor, ssn_number, phone_number,
-                 privacy_shield, curp_number, data_version, additional_list, id_liveness_screen_play,
-                 id_liveness_paper_printed, id_liveness_replace_portraits, injection_type, injection_time, token_id,
-                 duplicated_information, custom_duplicated_information, recognition_score, argos_score, image,
-                 memo_text, memo_updated_at, project_options, ocr_raw, ocr, review, projection_id, first_request, gone_at,
-                 history, removed_fields)
-              = row(excluded.*)
-          where s.version = excluded.version - 1",
-        Json(rows) as _
-    )
-    .execute(&mut *connection)
-    .await
-    .map_err(StoreError::doing("writing submissions"))?;
-    touched("writing submissions", done.rows_affected(), writes.len() as u64)?;
+    let done = SUBMISSIONS.replace(connection, rows).await.map_err(StoreError::doing("writing submissions"))?;
+    touched("writing submissions", done, writes.len() as u64)?;
     children(connection, project_id, writes, drift).await
 }
 
@@ -219,13 +189,7 @@ async fn children(
             .execute(&mut *connection)
             .await
             .map_err(StoreError::doing("replacing attempts"))?;
-        sqlx::query!(
-            "insert into argos.attempts select r.* from jsonb_populate_recordset(null::argos.attempts, $1) r",
-            Json(rows) as _
-        )
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::doing("writing attempts"))?;
+        ATTEMPTS.insert(connection, rows).await.map_err(StoreError::doing("writing attempts"))?;
     }
     let (ids, rows) =
         child_rows(project_id, writes, |changed| changed.matches, |submission| submission.match_rows(drift));
@@ -238,13 +202,7 @@ async fn children(
         .execute(&mut *connection)
         .await
         .map_err(StoreError::doing("replacing AML matches"))?;
-        sqlx::query!(
-            "insert into argos.aml_matches select r.* from jsonb_populate_recordset(null::argos.aml_matches, $1) r",
-            Json(rows) as _
-        )
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::doing("writing AML matches"))?;
+        AML_MATCHES.insert(connection, rows).await.map_err(StoreError::doing("writing AML matches"))?;
     }
     let bank = |submission: &Submission| submission.bank_row(drift).into_iter().collect();
     let (ids, rows) = child_rows(project_id, writes, |changed| changed.bank, bank);
@@ -257,14 +215,7 @@ async fn children(
         .execute(&mut *connection)
         .await
         .map_err(StoreError::doing("replacing bank verifications"))?;
-        sqlx::query!(
-            "insert into argos.bank_verifications
-             select r.* from jsonb_populate_recordset(null::argos.bank_verifications, $1) r",
-            Json(rows) as _
-        )
-        .execute(connection)
-        .await
-        .map_err(StoreError::doing("writing bank verifications"))?;
+        BANK_VERIFICATIONS.insert(connection, rows).await.map_err(StoreError::doing("writing bank verifications"))?;
     }
     Ok(())
 }

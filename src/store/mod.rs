@@ -23,5 +23,6 @@ pub mod progress;
 pub mod prune;
 pub mod quarantine;
 pub mod receipts;
+pub mod recordset;
 pub mod status;
 pub mod views;

@@ -9,8 +9,9 @@ use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::time;
 
-/// Appends the events that are not there yet (those that are leave the list) and returns the position of the last one. Must be the last write of the transaction: the counter's
-/// row stays locked until the commit, which makes position order commit order, and holds up every other project's commit.
+/// Appends the events that are not there yet (those that are leave the list) and returns the position of the last one. Must
+/// be the last write of the transaction: the counter's row stays locked until the commit, which makes position order commit
+/// order, and holds up every other project's commit.
 pub async fn append(
     connection: &mut PgConnection,
     project_id: &str,
@@ -58,7 +59,11 @@ pub async fn append(
         })
         .collect();
     let done = sqlx::query!(
-        "insert into argos.outbox select r.* from jsonb_populate_recordset(null::argos.outbox, $1) r",
+        "insert into argos.outbox (position, id, aggregatetype, aggregateid, type, payload, project_id, submission_id,
+                                   version, ordinal, traceparent, recorded_at)
+         select position, id, aggregatetype, aggregateid, type, payload, project_id, submission_id,
+                version, ordinal, traceparent, recorded_at
+           from jsonb_populate_recordset(null::argos.outbox, $1)",
         Json(rows) as _
     )
     .execute(connection)
@@ -74,8 +79,8 @@ pub async fn forget_userid(
     connection: &mut PgConnection,
     project_id: &str,
     submission_id: &str,
-) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
+) -> Result<(), StoreError> {
+    sqlx::query!(
         "update argos.outbox set payload = payload - 'userid'
           where project_id = $1 and submission_id = $2 and payload ? 'userid'",
         project_id,
@@ -84,7 +89,7 @@ pub async fn forget_userid(
     .execute(connection)
     .await
     .map_err(StoreError::doing("erasing userid from payloads"))?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// After a restore: another generation, so that consumers start over; the former and the new one. It rises to the seconds

@@ -1,7 +1,5 @@
 //! Where the sync stands: projects, their imports, and walks in progress.
 
-use std::collections::HashSet;
-
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
@@ -21,18 +19,37 @@ pub struct Project {
     pub import_number: i32,
     /// When the first complete read ended.
     pub import_completed_at: Option<Timestamp>,
-    /// Start of the last complete walk without dates.
-    pub fully_walked_at: Option<Timestamp>,
-    /// First and last day of the import, [`BEGINNING`] for an import of everything; no last day: up to now.
-    pub import: Option<(NaiveDate, Option<NaiveDate>)>,
+    /// What the import is to read; `None`: nobody has said so yet.
+    pub import: Option<Import>,
     /// Submissions per page, as measured.
     pub page_items: Option<f64>,
     /// What is asked for per page while that is less than `api.count`.
     pub page_count: Option<u32>,
 }
 
-/// Stands for "from the beginning" where a first day is stored.
-pub const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a valid date");
+/// What an import is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// Everything, without dates.
+    All,
+    /// What was created on some days.
+    Days {
+        /// The first of them.
+        from: NaiveDate,
+        /// The last of them; `None`: up to now.
+        to: Option<NaiveDate>,
+    },
+}
+
+/// Stands for [`Import::All`] in `import_from`: before any first day that somebody may want.
+const ALL: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a valid date");
+
+impl Import {
+    /// What `import_from` and `import_to` say.
+    pub(super) fn stored(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Option<Self> {
+        from.map(|from| if from == ALL { Self::All } else { Self::Days { from, to } })
+    }
+}
 
 /// Creates the project's rows at first sight and keeps its display name.
 pub async fn enrol(
@@ -62,8 +79,7 @@ pub async fn enrol(
 /// Reads a project's row. Under the lease, so that nobody changes it meanwhile.
 pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
     let row = sqlx::query!(
-        "select import_started_at, import_number, import_completed_at, fully_walked_at, import_from, import_to,
-                page_items, page_count
+        "select import_started_at, import_number, import_completed_at, import_from, import_to, page_items, page_count
            from argos.projects where project_id = $1",
         project_id
     )
@@ -74,20 +90,23 @@ pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<
         import_started_at: row.import_started_at,
         import_number: row.import_number,
         import_completed_at: row.import_completed_at,
-        fully_walked_at: row.fully_walked_at,
-        import: row.import_from.map(|from| (from, row.import_to)),
+        import: Import::stored(row.import_from, row.import_to),
         page_items: row.page_items,
         page_count: row.page_count.and_then(|count| u32::try_from(count).ok()),
     })
 }
 
-/// Notes from which day on everything is wanted. The first time that begins the import; an earlier day than before
-/// begins another one, of the days in between (of all, if the one before was not completed).
-pub async fn want_from(connection: &mut PgConnection, project_id: &str, from: NaiveDate) -> Result<(), StoreError> {
+/// Notes from which day on everything is wanted (`None`: everything there is). The first time that begins the import; an
+/// earlier day than before begins another one, of the days in between (of all, if the one before was not completed).
+pub async fn want_from(
+    connection: &mut PgConnection,
+    project_id: &str,
+    from: Option<NaiveDate>,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update argos.projects
             set import_to = case when import_from is null or import_completed_at is null then null
-                                 -- From the beginning means without dates: there is no last day to such a list.
+                                 -- Everything is read without dates: there is no last day to such a list.
                                  when $2 = $3 then null
                                  else import_from - 1 end,
                 import_number = import_number + case when import_completed_at is null then 0 else 1 end,
@@ -95,8 +114,8 @@ pub async fn want_from(connection: &mut PgConnection, project_id: &str, from: Na
                 import_from = $2
           where project_id = $1 and (import_from is null or $2 < import_from)",
         project_id,
-        from,
-        BEGINNING
+        from.unwrap_or(ALL),
+        ALL
     )
     .execute(connection)
     .await
@@ -289,23 +308,6 @@ pub async fn drop_walk(connection: &mut PgConnection, project_id: &str, lane: La
         .map_err(StoreError::doing(doing))?;
     }
     Ok(())
-}
-
-/// Which of these days were completely read at least once by a walk with dates.
-pub async fn covered_days(
-    connection: &mut PgConnection,
-    project_id: &str,
-    days: &[NaiveDate],
-) -> Result<HashSet<NaiveDate>, StoreError> {
-    let rows = sqlx::query_scalar!(
-        "select day from argos.created_days where project_id = $1 and day = any($2) and covered_at is not null",
-        project_id,
-        days
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(StoreError::doing("reading covered days"))?;
-    Ok(rows.into_iter().collect())
 }
 
 /// Whether the mirror holds a submission of these days; `None`: of any day.

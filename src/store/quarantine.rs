@@ -55,8 +55,10 @@ pub async fn keep(
         })
         .collect();
     sqlx::query_scalar!(
-        "insert into argos.quarantine
-         select r.* from jsonb_populate_recordset(null::argos.quarantine, $1) r
+        "insert into argos.quarantine (project_id, body_hash, submission_id, reason, detail, body, view, lane,
+                                       first_seen_at, expires_at)
+         select project_id, body_hash, submission_id, reason, detail, body, view, lane, first_seen_at, expires_at
+           from jsonb_populate_recordset(null::argos.quarantine, $1)
              on conflict do nothing
       returning reason",
         Json(rows) as _
@@ -67,11 +69,10 @@ pub async fn keep(
 }
 
 /// Removes what is kept of submissions that the vendor serves well again.
-pub async fn heal(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("delete from argos.quarantine where project_id = $1 and submission_id = any($2)", project_id, ids)
-            .execute(connection)
-            .await
-            .map_err(StoreError::doing("clearing the quarantine"))?;
-    Ok(done.rows_affected())
+pub async fn heal(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
+    sqlx::query!("delete from argos.quarantine where project_id = $1 and submission_id = any($2)", project_id, ids)
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("clearing the quarantine"))?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ pub use self::glance::{RecentEvent, RedFlag, last_events, red_flag_days, red_fla
 use super::calendar;
 use super::drift::{self, Name};
 use super::error::StoreError;
-use super::{mirror, probe};
+use super::{mirror, probe, progress};
 use crate::clock::Timestamp;
 use crate::domain::calendar::Calendar;
 use crate::domain::probe::Findings;
@@ -64,10 +64,8 @@ pub struct Facts {
 pub struct Import {
     /// Which one it is.
     pub number: i32,
-    /// Its first day; `None`: no process has said so yet.
-    pub from: Option<NaiveDate>,
-    /// Its last day; `None`: up to now.
-    pub to: Option<NaiveDate>,
+    /// What it is to read; `None`: no process has said so yet.
+    pub wanted: Option<progress::Import>,
     /// When the project was first seen.
     pub started_at: Timestamp,
     /// When it ended.
@@ -192,8 +190,7 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
         name: row.name,
         import: Import {
             number: row.import_number,
-            from: row.import_from,
-            to: row.import_to,
+            wanted: progress::Import::stored(row.import_from, row.import_to),
             started_at: row.import_started_at,
             completed_at: row.import_completed_at,
         },

@@ -84,8 +84,9 @@ pub async fn write(
         })
         .collect();
     sqlx::query!(
-        "insert into argos.submission_views
-         select r.* from jsonb_populate_recordset(null::argos.submission_views, $1) r
+        "insert into argos.submission_views (project_id, submission_id, view, version, body_hash, shown)
+         select project_id, submission_id, view, version, body_hash, shown
+           from jsonb_populate_recordset(null::argos.submission_views, $1)
              on conflict (project_id, submission_id, view) do update
             set version = excluded.version, body_hash = excluded.body_hash, shown = excluded.shown",
         Json(rows) as _

@@ -216,7 +216,7 @@ async fn sort_out<'p>(
         quarantine::heal(connection, scope.page.project_id, &healed).await?;
     }
     if !refuted.is_empty() {
-        erasure::drop(connection, scope.page.project_id, &refuted).await?;
+        erasure::clear(connection, scope.page.project_id, &refuted).await?;
     }
     Ok((candidates, bad))
 }
@@ -250,10 +250,8 @@ async fn compare<'p>(
         .collect();
     days.sort_unstable();
     days.dedup();
-    let covered = progress::covered_days(connection, project_id, &days).await?;
-    // A complete walk without dates has covered every day up to its own.
-    let walked = scope.project.fully_walked_at.map(|at| at.date_naive());
-    let was_covered = |day: NaiveDate| covered.contains(&day) || walked.is_some_and(|walked| day <= walked);
+    let calendar = calendar::of_days(connection, project_id, &days).await?;
+    let was_covered = |day: NaiveDate| calendar.covered_at(day).is_some();
 
     let shown_before = views::of(connection, project_id, &ids).await?;
     let project_fields = views::fields(connection, project_id).await?;

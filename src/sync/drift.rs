@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
-use crate::domain::drift::{Drift, MOST_NAMES, Named, OTHER};
+use crate::domain::drift::{Drift, MOST_NAMES, Named};
+use crate::domain::names::OTHER;
 use crate::store::drift;
 use crate::store::error::StoreError;
 

@@ -47,6 +47,9 @@ use crate::store::lease::Lease;
 /// How long after a probe that failed the next one is tried.
 const PROBE_AGAIN: TimeDelta = TimeDelta::minutes(10);
 
+/// A leader that the database fails this often in a row, in one lane, lets others lead.
+const UNWRITTEN: u32 = 3;
+
 /// What an engine is made of.
 pub struct Parts {
     /// The project and how to ask for it.
@@ -78,7 +81,7 @@ pub struct Engine {
     /// Held while a lease is taken, by one project of the process at a time; `None`: the process has one engine.
     taking: Option<Arc<Mutex<()>>>,
     /// Whether the lease was free at the last look and left to others.
-    stood_back: bool,
+    left_to_others: bool,
     request_no: i64,
     block: Option<Block>,
     /// Submissions asked for per page: `api.count`, or fewer while pages are too large.
@@ -103,6 +106,10 @@ pub struct Engine {
     screenings_refused: bool,
     /// What each lane did last.
     lanes: BTreeMap<Lane, Progress>,
+    /// How often in a row the database failed this leader, by lane.
+    unwritten: BTreeMap<Lane, u32>,
+    /// Whether the lease was given back for that.
+    stood_back: bool,
 }
 
 /// What a turn did.
@@ -124,7 +131,7 @@ impl Engine {
             parts,
             lease: None,
             taking: None,
-            stood_back: false,
+            left_to_others: false,
             request_no: 0,
             block: None,
             count,
@@ -139,6 +146,8 @@ impl Engine {
             probe_again_at: Timestamp::MIN_UTC,
             screenings_refused: false,
             lanes: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            stood_back: false,
         }
     }
 
@@ -271,6 +280,7 @@ impl Engine {
     /// Tells the metrics how a request ended, and forgets what an error has made doubtful.
     async fn note(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
         self.tell(lane, result).await;
+        self.count_unwritten(lane, result.as_ref().err());
         if matches!(result, Ok(None)) {
             return;
         }
@@ -292,7 +302,7 @@ impl Engine {
             }
         }
         if let Err(SyncError::Store(_)) = result {
-            self.lose_the_lease();
+            self.let_go().await;
         }
         // Coverage has moved, or nobody knows what has.
         self.picture = None;
@@ -335,12 +345,44 @@ impl Engine {
                     self.count_error(error);
                 }
             }
+            // A lease that could not even be taken is not counted: there is nothing to let go of.
+            if self.lease.is_some() {
+                self.count_unwritten(Lane::Hot, Some(error));
+            }
             if matches!(error, SyncError::Store(_) | SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. }) {
-                self.lose_the_lease();
+                self.let_go().await;
             }
         }
         self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
         result
+    }
+
+    fn count_unwritten(&mut self, lane: Lane, error: Option<&SyncError>) {
+        match error {
+            None => drop(self.unwritten.remove(&lane)),
+            Some(SyncError::Store(StoreError::LeaseLost { .. })) => {}
+            Some(SyncError::Store(_)) => *self.unwritten.entry(lane).or_default() += 1,
+            Some(_) => {}
+        }
+    }
+
+    /// After a failure of the database: the lease is taken anew, or, if it failed again and again, given back. Another
+    /// one's role may have the right that is missing here, and its version may fit the schema.
+    async fn let_go(&mut self) {
+        if self.unwritten.values().any(|times| *times >= UNWRITTEN) {
+            self.unwritten.clear();
+            self.stood_back = true;
+            if let Err(error) = self.give_back_the_lease().await {
+                tracing::warn!(error = chain(&error), "the lease was not given back; it runs out by itself");
+            }
+        }
+        self.lose_the_lease();
+    }
+
+    /// Whether the lease was given back since this was last asked because the database failed: who stays away for a
+    /// while lets another one take it.
+    pub fn stood_back(&mut self) -> bool {
+        std::mem::take(&mut self.stood_back)
     }
 
     fn lose_the_lease(&mut self) {

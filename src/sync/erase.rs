@@ -47,8 +47,7 @@ pub struct Order<'a> {
 pub struct Done {
     /// The receipt.
     pub receipt: Receipt,
-    /// Changes of the calendar's counts: (created-day, submissions that the vendor has, open ones). Whoever keeps
-    /// The events' types.
+    /// The types of the events that tell of it.
     pub events: Vec<EventType>,
 }
 
@@ -63,12 +62,12 @@ pub async fn carry_out(
     let Order { project_id, key, mode, at, .. } = *order;
     let ids = [suspicion.submission_id.clone()];
     let Some(stored) = mirror::stored(connection, project_id, &ids).await?.remove(&suspicion.submission_id) else {
-        erasure::drop(connection, project_id, &ids).await?;
+        erasure::clear(connection, project_id, &ids).await?;
         return Ok(None);
     };
     let kind = suspicion.kind;
     if stored.gone_at.is_some() {
-        erasure::drop(connection, project_id, &ids).await?;
+        erasure::clear(connection, project_id, &ids).await?;
         return Ok(None);
     }
     let erase = mode == ErasureMode::Erase;
@@ -160,7 +159,7 @@ pub async fn carry_out(
     };
     let receipt = receipt.cloned().unwrap_or_else(|| new.signed(key));
     receipts::keep(connection, &receipt).await?;
-    erasure::drop(connection, project_id, &ids).await?;
+    erasure::clear(connection, project_id, &ids).await?;
     // Last the outbox: its counter's row stays locked until the commit.
     outbox::append(connection, project_id, &mut events, order.traceparent, at).await?;
     let events = events.iter().map(|event| event.kind).collect();

@@ -64,7 +64,7 @@ impl Notes {
         let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();
         let suspected = erasure::suspected(connection, project_id, &suspected).await?;
         for (id, fields) in self.answered.iter().filter(|(id, _)| suspected.contains(id)) {
-            erasure::shown(connection, project_id, id, fields).await?;
+            erasure::refute(connection, project_id, id, fields).await?;
         }
         for (id, kind, fields) in &self.lost {
             erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;

@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::calendar::{Calendar, DayRange, Filter};
 use crate::domain::lane::Lane;
-use crate::store::progress::BEGINNING;
+use crate::store::progress::Import;
 
 use self::lanes::Turn;
 pub use forecast::{Age, Forecast, REQUEST, Share, forecast};
@@ -241,10 +241,9 @@ pub fn until_midnight(now: Timestamp) -> Duration {
     (tomorrow - now).to_std().unwrap_or_default()
 }
 
-/// The days of an import (`None`: everything, without dates); `stored`: its first and last day, as the project's row has
-/// them.
-pub fn import_days(stored: Option<(NaiveDate, Option<NaiveDate>)>, now: Timestamp) -> Option<DayRange> {
-    let (from, to) = stored.filter(|(from, _)| *from != BEGINNING)?;
+/// The days of an import; `None`: everything, without dates.
+pub fn import_days(import: Option<Import>, now: Timestamp) -> Option<DayRange> {
+    let Some(Import::Days { from, to }) = import else { return None };
     let last = to.unwrap_or(now.date_naive());
     Some((from.min(last), last))
 }

@@ -28,6 +28,10 @@ const DATABASE_PAUSE: Duration = Duration::from_secs(10);
 /// Longest pause between two looks at a lease that another process holds.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How many times `lease.ttl` a leader stays away that gave its lease back because the database failed it. The others look
+/// at least once in each.
+const AWAY: u32 = 2;
+
 /// Polls until it is asked to stop, then gives the lease back.
 pub async fn run(mut engine: Engine) {
     let settings = engine.parts().settings.clone();
@@ -43,7 +47,8 @@ pub async fn run(mut engine: Engine) {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            // A leader that fails lets its lease run out: another one may have the right address, or a sound key.
+            // A leader that the vendor's side fails lets its lease run out: another one may have the right address, or a
+            // sound key.
             () = engine.rest(next), if useful => {}
             () = tokio::time::sleep_until(next), if !useful => {}
         }
@@ -53,7 +58,15 @@ pub async fn run(mut engine: Engine) {
         if matches!(turn, Ok(Turn::Ended(_) | Turn::Rest(_))) {
             engine.prune_when_due().await;
         }
-        let pause = pause(&turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
+        let mut pause = pause(&turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
+        if engine.stood_back() {
+            pause = pause.max(settings.lease.ttl * AWAY);
+            let (project, seconds) = (&engine.parts().project.id, pause.as_secs());
+            tracing::warn!(
+                project,
+                "the database failed this process again and again: for {seconds} s others may lead"
+            );
+        }
         next = Instant::now() + pause;
     }
     engine.parts().heartbeat.expect_within(settings.shutdown.grace);

@@ -20,12 +20,12 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::program::{self, Program, eventually};
-use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
+use crate::support::rows::{PLACE_TABLES, written_and};
 use crate::support::{Database, World, postgres, world};
 
 /// All that a page writes.
 async fn written(database: &Database) -> Vec<String> {
-    written_in(database, &[DATA_TABLES, PLACE_TABLES]).await
+    written_and(database, PLACE_TABLES).await
 }
 
 async fn small(initial: u64, changes: &[(&str, &str)]) -> World {

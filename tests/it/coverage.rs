@@ -199,3 +199,24 @@ async fn it_says_what_it_does() {
     let kind = "select format('%s %s', provolatile, prosecdef) from pg_proc where proname = 'coverage_gaps'";
     assert_eq!(database.text(kind).await.as_deref(), Some("s f"), "stable, with the caller's rights");
 }
+
+#[tokio::test]
+async fn p1_an_old_submission_on_a_day_that_was_covered_without_a_row_is_news() {
+    let clock = Clock::manual(Clock::system().now());
+    let days = Some((EARLIEST, clock.now().date_naive()));
+    let world = World::with(Options { initial: 5, ..Options::default() }, &[], clock.clone()).await;
+    world.simulator.freeze();
+    let mut engine = world.engine().await;
+    let old = |id: &str, at: &str| world.simulator.put(serde_json::json!({"submission_id": id, "created_at": at}));
+    old("before", "2010-05-05T12:00:00Z");
+    let errand = engine.backfill(days).await.unwrap().unwrap();
+    assert!(engine.to_end(errand).await.unwrap().complete);
+    // Rows begin with the first day that holds anything; the walk covered the days before as well.
+    old("after", "2009-01-01T12:00:00Z");
+    clock.advance(chrono::TimeDelta::minutes(1));
+    let errand = engine.backfill(days).await.unwrap().unwrap();
+    assert!(engine.to_end(errand).await.unwrap().complete);
+    let causes = "select string_agg(submission_id || ' ' || cause, ', ' order by submission_id)
+                    from argos.submission_versions where submission_id in ('before', 'after')";
+    assert_eq!(world.database.text(causes).await.unwrap(), "after news, before history");
+}

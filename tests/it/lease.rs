@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::program::{self, Program, eventually};
-use crate::support::rows::{DATA_TABLES, PLACE_TABLES, written_in};
+use crate::support::rows::{PLACE_TABLES, written_and};
 use crate::support::{World, world};
 
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
@@ -30,7 +30,7 @@ async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
 
 /// Everything that a former leader must not change.
 async fn everything(world: &World) -> Vec<String> {
-    written_in(&world.database, &[DATA_TABLES, PLACE_TABLES, &["leases"]]).await
+    written_and(&world.database, &[PLACE_TABLES, &["leases"]].concat()).await
 }
 
 fn is_lost(error: &SyncError) -> bool {
@@ -376,4 +376,44 @@ async fn p5_two_daemons_share_four_projects_and_one_takes_over_all() {
     let updated = "select count(*) from argos.outbox where type = 'submission.updated'";
     assert_eq!(world.database.number(updated).await, 4);
     assert_eq!(leads("two").await, 0, "given back");
+}
+
+#[tokio::test]
+async fn p5_a_leader_that_cannot_write_lets_another_lead() {
+    let world = world(100, &[]).await;
+    let role = format!("argos_test_{}_unable", std::process::id());
+    let grants = format!(
+        "create role {role};
+         grant usage on schema argos to {role};
+         grant select, insert, update, delete on all tables in schema argos to {role};
+         revoke insert on argos.submission_versions from {role}"
+    );
+    world.database.execute(&grants).await;
+    let separator = if world.database.url.contains('?') { '&' } else { '?' };
+    let limited = format!("{}{separator}options[role]={role}", world.database.url);
+    let run = |holder: &'static str, url: &str| {
+        let changes = [
+            ("lease.holder", holder),
+            ("lease.ttl", "3s"),
+            ("database.migrate", "false"),
+            ("database.statement_timeout", "3s"),
+            ("poll.interval", "1s"),
+            ("log.format", "text"),
+        ];
+        program::command(&["run"], &world.simulator.base_url(), url, &changes)
+    };
+    let mut unable = Program::start(run("unable", &limited));
+    unable.says("this process is the writer").await;
+    // It takes its lease again and again, well before the end of it.
+    let mut able = Program::start(run("able", &world.database.url));
+    able.says("complete=true").await;
+    assert!(unable.stderr().contains("42501") && !unable.stderr().contains("complete=true"), "{}", unable.stderr());
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, 100);
+    unable.says("\"able\" holds its lease").await;
+    for daemon in [&mut unable, &mut able] {
+        daemon.signal(Signal::SIGTERM);
+        let ended = daemon.end().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    world.database.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }

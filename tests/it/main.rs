@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod agreement;
 mod alert_rules;
 mod alerting;
 mod alerts;
@@ -32,7 +33,9 @@ mod probe;
 mod process;
 mod restored;
 mod retention;
+mod rolling;
 mod rules;
+mod sessions;
 mod silence;
 mod status;
 mod support;

@@ -348,3 +348,21 @@ async fn p1_matches_that_nothing_tells_apart_are_two_events() {
     vendor.read(&mut engine, &[matches(one)]).await;
     assert_eq!(payloads(&vendor.database, "aml.match_removed").await.len(), 1);
 }
+
+#[tokio::test]
+async fn p2_another_canonical_form_makes_no_version_and_no_event() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    let served = item("s", r#""data":{"name":"a"},"recognition_score":99,"kyc":{"result":"approved","comment":["c"]}"#);
+    vendor.read(&mut engine, std::slice::from_ref(&served)).await;
+    // As a release with another form, and other hashes, would have left it: the same state, written in another way.
+    let left = r#"update argos.submissions
+                     set item = item || '{"recognition_score": "99.0", "memo": null,
+                                          "kyc": {"comment": "c", "result": "approved"}}';
+                  update argos.submission_views set body_hash = decode(repeat('ab', 32), 'hex')"#;
+    vendor.database.execute(left).await;
+    let before = written(&vendor.database).await;
+    let report = vendor.read(&mut engine, &[served]).await;
+    assert_eq!((report.counts.unchanged, report.counts.changed), (1, 0), "{report:?}");
+    assert_eq!(written(&vendor.database).await, before);
+}

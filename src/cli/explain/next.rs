@@ -9,6 +9,7 @@ use super::DayRead;
 use crate::clock::Timestamp;
 use crate::config::Poll;
 use crate::domain::lane::Lane;
+use crate::domain::submission::is_open;
 use crate::store::explain::{Submission, Suspicion, Waiting};
 use crate::sync::plan::{self, Forecast};
 use crate::words::{ago, length};
@@ -67,7 +68,7 @@ pub(super) fn looks(known: &Known<'_>, poll: &Poll, now: Timestamp) -> Vec<Look>
         look(Lane::Verify, "a walk of its day did not show all that is stored, so the day is walked again".to_owned());
     }
     let hot = looks.iter().any(|look| look.lane == Lane::Hot.as_str());
-    let open = submission.kyc_result.as_deref().filter(|result| ["incomplete", "pending"].contains(result));
+    let open = submission.kyc_result.as_deref().filter(|result| is_open(result));
     if let (Some(result), false) = (open, hot) {
         let youngest = forecast.map(|forecast| format!("; the youngest every {}", every(forecast.open.every)));
         let youngest = youngest.unwrap_or_default();

@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn a_cell_stands_in_its_week_and_says_what_is_known() {
         let now = at("2025-01-06T12:00:00Z");
-        let calendar = Calendar { days: vec![row(Some(at("2025-01-06T08:00:00Z")))], fully_walked_at: None };
+        let calendar =
+            Calendar { days: vec![row(Some(at("2025-01-06T08:00:00Z")))], fully_walked_at: None, early_walked: None };
         let flags = BTreeMap::from([(day("2025-01-01"), 1)]);
         let days = Coverage::new(day("2024-12-31"), &calendar, &flags, now);
         let years = days.years();

@@ -182,7 +182,7 @@ impl Engine {
     async fn drop_suspicion(&self, suspicion: &Suspicion) -> Result<(), SyncError> {
         let mut transaction = self.fenced(&self.held()?).await?;
         let ids = [suspicion.submission_id.clone()];
-        erasure::drop(&mut transaction, &self.parts.project.id, &ids).await?;
+        erasure::clear(&mut transaction, &self.parts.project.id, &ids).await?;
         Ok(transaction.commit().await.map_err(StoreError::doing("dropping a suspicion"))?)
     }
 

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::{Dialect, Parameters};
 use crate::domain::calendar::DayRange;
 use crate::domain::canonical::at;
-use crate::domain::drift::shown;
+use crate::domain::names::filled;
 use crate::domain::probe::Findings;
 use crate::domain::probe::judge::{DayCount, Observations, Reply, Screenings, Seen, choose_day, judge};
 use crate::domain::time;
@@ -162,7 +162,7 @@ impl Engine {
                 if !part && (!odd || !by_id) {
                     let fields = if by_id { &mut look.seen.id_fields } else { &mut look.seen.list_fields };
                     fields.1 += told.items.len();
-                    fields.0.extend(told.items.iter().flat_map(shown));
+                    fields.0.extend(told.items.iter().flat_map(filled));
                 }
                 Ok(Outcome::Told(told))
             }

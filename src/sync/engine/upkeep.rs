@@ -21,7 +21,7 @@ use crate::domain::submission::KYC_RESULTS;
 use crate::metrics::{Alerts, PLANNED};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
-use crate::store::progress::{self, BEGINNING, Project};
+use crate::store::progress::{self, Project};
 use crate::store::{alerts, budget, calendar, database, erasure, id_reads, mirror, outbox, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
@@ -130,12 +130,12 @@ impl Engine {
             Some(taking) => Some(taking.lock().await),
             None => None,
         };
-        let may_stand_back = self.taking.is_some() && !self.stood_back;
+        let may_stand_back = self.taking.is_some() && !self.left_to_others;
         if may_stand_back && lease::free_for_others(connection, project_id, holder).await? {
-            self.stood_back = true;
+            self.left_to_others = true;
             return Err(SyncError::LeftToOthers { project_id: project_id.clone() });
         }
-        self.stood_back = false;
+        self.left_to_others = false;
         match lease::acquire(connection, project_id, holder, ttl).await? {
             Ok(lease) => {
                 // Requests are numbered within an epoch, and walks are where the last writer left them.
@@ -166,8 +166,7 @@ impl Engine {
             self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
-        let wanted = self.parts.settings.poll.since.unwrap_or(BEGINNING);
-        progress::want_from(&mut transaction, &project_id, wanted).await?;
+        progress::want_from(&mut transaction, &project_id, self.parts.settings.poll.since).await?;
         let project = progress::project(&mut transaction, &project_id).await?;
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
@@ -266,9 +265,7 @@ impl Engine {
     /// are left.
     pub async fn release(&mut self) -> Result<(), SyncError> {
         // The lease first: that it is given back must not hang on the permits.
-        if let Some(lease) = self.lease.take() {
-            lease::release(&mut *self.connection().await?, &lease).await?;
-        }
+        self.give_back_the_lease().await?;
         let left = self.parts.client.pace.drain();
         if let Some(block) = self.block.take().filter(|_| left > 0) {
             let project_id = &self.parts.project.id;
@@ -276,6 +273,11 @@ impl Engine {
         }
         self.parts.metrics.leader.set(0);
         Ok(())
+    }
+
+    pub(super) async fn give_back_the_lease(&mut self) -> Result<(), SyncError> {
+        let Some(lease) = self.lease.take() else { return Ok(()) };
+        Ok(lease::release(&mut *self.connection().await?, &lease).await?)
     }
 
     /// Waits for the next pass and keeps the lease meanwhile, so that replicas do not take turns.

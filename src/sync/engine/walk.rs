@@ -17,7 +17,7 @@ use crate::domain::calendar::{DayRange, Filter};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::seen::Seen;
-use crate::store::progress::{self, BEGINNING, Walk};
+use crate::store::progress::{self, Import, Walk};
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Errand, Progress, Running, Target};
@@ -208,13 +208,14 @@ impl Engine {
     /// Whether a lane's complete walk is the end of the import.
     fn imports(&self, walking: &Walking) -> bool {
         let project = &self.picture().project;
-        let Some((from, to)) = project.import.filter(|_| project.import_completed_at.is_none()) else { return false };
+        let Some(import) = project.import.filter(|_| project.import_completed_at.is_none()) else { return false };
         let started_at = walking.place.as_ref().map_or_else(|| self.parts.clock.now(), |walk| walk.started_at);
         matches!(walking.lane, Lane::Backfill | Lane::Once)
-            && match walking.days {
-                None => true,
-                Some((first, last)) => {
-                    from != BEGINNING && first <= from && last >= to.unwrap_or(started_at.date_naive())
+            && match (walking.days, import) {
+                (None, _) => true,
+                (Some(_), Import::All) => false,
+                (Some((first, last)), Import::Days { from, to }) => {
+                    first <= from && last >= to.unwrap_or(started_at.date_naive())
                 }
             }
     }

@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate};
 
 use super::Situation;
 use crate::clock::Timestamp;
-use crate::domain::calendar::{Day, DayRange};
+use crate::domain::calendar::{Day, DayRange, EARLIEST};
 
 /// A walk is this long at least, so that the days asked for besides and the last page, which is partly empty, cost
 /// little in proportion.
@@ -16,9 +16,6 @@ const OVERHEAD: f64 = 1.06;
 
 /// From this many pages on the whole project counts as large, and parts of a page no longer matter.
 const LARGE: u64 = 100;
-
-/// Where items may have been moved to from elsewhere: their created_at may lie before the first day that is known.
-const BEGINNING: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date");
 
 /// One walk of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +75,8 @@ pub(super) fn seen_within(situation: &Situation<'_>, requests: u64, cycle: f64) 
 /// The sweep's days: those that the hot lane leaves.
 fn range(situation: &Situation<'_>) -> Option<DayRange> {
     let last = situation.hot_days().0.pred_opt()?;
-    let first = situation.poll.since.unwrap_or(BEGINNING);
+    // Items may have been moved here from elsewhere: their created_at may lie before the first day that is known.
+    let first = situation.poll.since.unwrap_or(EARLIEST);
     (first <= last).then_some((first, last))
 }
 

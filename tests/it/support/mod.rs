@@ -10,6 +10,7 @@ pub mod relay;
 pub mod rows;
 pub mod vendor;
 pub mod verbatim;
+pub mod work;
 pub mod world;
 
 pub use events::assert_valid_events;

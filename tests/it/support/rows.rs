@@ -49,33 +49,56 @@ pub async fn submission(database: &Database, id: &str) -> Value {
     all.into_iter().find(|row| row["submission_id"] == id).expect("the submission is in the mirror")
 }
 
-/// Where "nothing is written" holds; the other tables are progress, budget, coverage and lease.
-pub const DATA_TABLES: &[&str] = &[
-    "submissions",
-    "attempts",
-    "aml_matches",
-    "bank_verifications",
-    "submission_views",
-    "submission_versions",
-    "outbox",
-    "outbox_counter",
-    "quarantine",
-    "alerts",
-    "counters",
+/// Progress, budget, coverage, lease, what was found out about the vendor (also which fields a view can show at all), and
+/// what the installation is: where "nothing is written" need not hold. All others hold data, also one that a later migration
+/// makes.
+const PROGRESS_TABLES: &[&str] = &[
+    "_sqlx_migrations",
+    "compatibility",
+    "created_days",
+    "drift",
+    "errors",
+    "id_reads",
+    "leases",
+    "probes",
+    "projects",
+    "request_budget",
+    "secret",
+    "view_fields",
+    "walk_ids",
+    "walks",
 ];
+
+/// Where "nothing is written" holds.
+pub async fn data_tables(database: &Database) -> Vec<String> {
+    let sql = "select relname::text from pg_class
+                where relnamespace = 'argos'::regnamespace and relkind = 'r' order by relname";
+    let all: Vec<String> = sqlx::query_scalar(sql).fetch_all(&database.pool).await.unwrap();
+    for name in PROGRESS_TABLES {
+        assert!(all.iter().any(|table| table == name), "there is no table {name}");
+    }
+    all.into_iter().filter(|table| !PROGRESS_TABLES.contains(&table.as_str())).collect()
+}
 
 /// What a page's transaction writes beside them, but for the lease.
 pub const PLACE_TABLES: &[&str] = &["walks", "created_days", "projects"];
 
 /// Every row of every data table, with the transaction that wrote it and its place on disk.
 pub async fn written(database: &Database) -> Vec<String> {
-    written_in(database, &[DATA_TABLES]).await
+    written_and(database, &[]).await
 }
 
-/// The same of these lists of tables.
-pub async fn written_in(database: &Database, lists: &[&[&str]]) -> Vec<String> {
+/// The same, and of these other tables.
+pub async fn written_and(database: &Database, others: &[&str]) -> Vec<String> {
+    let mut tables = data_tables(database).await;
+    tables.extend(others.iter().map(|table| (*table).to_owned()));
+    written_in(database, &tables).await
+}
+
+/// The same of these tables alone.
+pub async fn written_in(database: &Database, tables: &[String]) -> Vec<String> {
     let mut written = Vec::new();
-    for table in lists.iter().copied().flatten() {
+    for table in tables {
         let query = format!("select xmin, ctid, t.* from argos.{table} t order by ctid");
         written.push(format!("{table}: {}", database.fingerprint(&query).await));
     }

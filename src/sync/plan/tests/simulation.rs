@@ -59,7 +59,7 @@ impl World {
         });
         Self {
             now,
-            calendar: Calendar { days: days.collect(), fully_walked_at: None },
+            calendar: Calendar { days: days.collect(), ..Calendar::default() },
             poll: Settings::default().poll,
             filter: Filter::UNKNOWN,
             page,
