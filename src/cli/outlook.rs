@@ -34,6 +34,7 @@ pub(super) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Times
         canary_at: None,
         phases: facts.findings.lacking(&HashSet::new()).phases(),
         details: false,
+        probe_every: facts.findings.probe_every(api.requests_per_day),
     })
 }
 

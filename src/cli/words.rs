@@ -1,6 +1,7 @@
 //! Times, numbers and lines, for people.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
@@ -59,6 +60,22 @@ pub(super) fn length(time: TimeDelta) -> String {
     }
 }
 
+/// A length of time in its two largest units, rounded up: for what is to be done by then.
+pub(super) fn at_most(time: Duration) -> String {
+    let seconds = time.as_secs_f64().ceil() as u64;
+    let (unit, large, small, names) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => (1, 60, 60, ("m", "s")),
+        3_600..86_400 => (60, 60, 60, ("h", "m")),
+        _ => (3_600, 24, 24, ("d", "h")),
+    };
+    let units = seconds.div_ceil(unit);
+    match (units / large, units % small) {
+        (whole, 0) => format!("{whole}{}", names.0),
+        (whole, rest) => format!("{whole}{} {rest}{}", names.0, names.1),
+    }
+}
+
 /// A number with commas.
 pub(super) fn grouped(number: impl Into<i128>) -> String {
     let number: i128 = number.into();
@@ -105,6 +122,8 @@ mod tests {
         assert_eq!([0, 999, 1_000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
         let lengths = [0, 119, 120, 7_200, 172_800].map(|seconds| length(TimeDelta::seconds(seconds)));
         assert_eq!(lengths, ["0 s", "119 s", "2 min", "2 h", "2 d"]);
+        let lengths = [59.1, 3_599.5, 3_601.0, 90_000.0].map(|seconds| at_most(Duration::from_secs_f64(seconds)));
+        assert_eq!(lengths, ["1m", "1h", "1h 1m", "1d 1h"]);
         assert_eq!((count(1, "page"), count(2_000, "page")), ("1 page".to_owned(), "2,000 pages".to_owned()));
         assert_eq!(lines("one two  three fourfour", 7), ["one two", "three", "fourfour"]);
     }

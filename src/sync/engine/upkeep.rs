@@ -78,7 +78,8 @@ impl Engine {
     /// Shows the plan in the metrics.
     pub(super) fn show_plan(&self) {
         let (forecast, picture) = (plan::forecast(&self.situation()), self.picture());
-        let shares = [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, forecast.verify];
+        let shares =
+            [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, Some(forecast.verify)];
         let metrics = &self.parts.metrics;
         for (lane, share) in PLANNED.into_iter().zip(shares) {
             let (every, seen_within, short) =
@@ -227,6 +228,7 @@ impl Engine {
             details: picture.details,
             confirm_at: picture.confirm_at,
             canary_at: self.canary_at,
+            probe_every: picture.findings.probe_every(self.parts.project.api.requests_per_day),
         }
     }
 
