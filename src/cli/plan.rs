@@ -125,11 +125,12 @@ impl Plan {
         let read = async {
             app.prepare_database().await?;
             let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-            let calendar = calendar::load(&mut connection, &project.id).await?;
+            let row = progress::find(&mut connection, &project.id).await?;
+            let (walked, measured) = row.map_or((None, None), |row| (row.fully_walked_at, row.page_items));
+            let calendar = calendar::load(&mut connection, &project.id, walked).await?;
             let findings = probe::findings(&mut connection, &project.id).await?;
             let lacking = findings.lacking(&views::fields(&mut connection, &project.id).await?);
-            let page = progress::page_size(&mut connection, &project.id).await?;
-            Ok::<_, StoreError>((calendar, page, findings, lacking))
+            Ok::<_, StoreError>((calendar, measured, findings, lacking))
         };
         let read = read.await;
         app.close().await?;
@@ -139,10 +140,9 @@ impl Plan {
             return Err(AppError::Other { message: message.to_owned(), exit: Exit::Usage });
         }
         let budget = self.budget.unwrap_or(project.api.requests_per_day);
-        let measured = measured.unwrap_or(u64::from(project.api.count));
         Ok(Known {
             calendar,
-            page: self.page.unwrap_or(measured.clamp(1, project.api.count.into())),
+            page: self.page.unwrap_or(plan::page(measured, project.api.count.into())),
             budget,
             filter: findings.filter,
             lacking: self.lacking(lacking),

@@ -99,7 +99,7 @@ impl State {
 
     /// Whether the result is still to come: incomplete or pending.
     pub fn open(&self) -> bool {
-        matches!(self.kyc_result(), Some("incomplete" | "pending"))
+        self.kyc_result().is_some_and(|result| OPEN.contains(&result))
     }
 
     /// `aml.currentstatus`.
@@ -136,6 +136,9 @@ impl State {
         }
     }
 }
+
+/// Those of them that are still to come.
+pub const OPEN: [&str; 2] = ["incomplete", "pending"];
 
 /// The documented values of `kyc.result`.
 pub const KYC_RESULTS: &[&str] = &["incomplete", "pending", "approved", "rejected"];

@@ -307,7 +307,7 @@ pub(super) fn day_deltas(
     before: Option<(NaiveDate, &State)>,
     after: Option<(NaiveDate, &State)>,
 ) -> Vec<(NaiveDate, i64, i64)> {
-    let open = |state: &State| i64::from(matches!(state.kyc_result(), Some("incomplete" | "pending")));
+    let open = |state: &State| i64::from(state.open());
     let mut deltas: Vec<(NaiveDate, i64, i64)> = Vec::new();
     deltas.extend(before.map(|(day, state)| (day, -1, -open(state))));
     match (deltas.first_mut(), after) {

@@ -38,8 +38,8 @@ pub(super) struct Hold {
     pub(super) commands: [String; 2],
 }
 
-impl From<status::Erasures> for Erasures {
-    fn from(of: status::Erasures) -> Self {
+impl Erasures {
+    pub(super) fn new(of: status::Erasures, next_check_at: Option<Timestamp>) -> Self {
         let hold = of.hold.map(|hold| Hold {
             since: hold.since,
             suspicions: hold.suspicions,
@@ -48,12 +48,10 @@ impl From<status::Erasures> for Erasures {
             commands: ["list", "release"]
                 .map(|what| format!("argos-sync erasure {what} --project {}", hold.project_id)),
         });
-        let status::Erasures { pending, next_check_at, carried_out, last_at, .. } = of;
+        let status::Erasures { pending, carried_out, last_at, .. } = of;
         Self { pending, next_check_at, hold, carried_out, last_at }
     }
-}
 
-impl Erasures {
     pub(super) fn row(&self, text: &mut String, now: Timestamp) {
         let next = match (self.next_check_at, &self.hold) {
             (Some(at), _) if at > now => format!(", the next looked at {}", ago(at, now)),

@@ -19,7 +19,7 @@ use crate::metrics::PLANNED;
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, BEGINNING, Project};
-use crate::store::{budget, calendar, database, erasure, id_reads, mirror, probe, views};
+use crate::store::{budget, calendar, database, mirror, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -33,15 +33,9 @@ pub(super) struct Picture {
     pub(super) calendar: Calendar,
     /// Requests of today that nobody has reserved.
     unreserved: u64,
-    /// Submissions that wait to be read by id for another reason than their details.
-    refresh: u64,
-    /// Whether any waits for its details.
-    details: bool,
     pub(super) findings: Findings,
     /// What lists lack.
     pub(super) lacking: Lacking,
-    /// When the next suspected deletion is to be looked at again.
-    confirm_at: Option<Timestamp>,
 }
 
 impl Picture {
@@ -154,37 +148,27 @@ impl Engine {
         }
         let mut transaction = self.fenced(&self.held()?).await?;
         let wanted = self.parts.settings.poll.since.unwrap_or(BEGINNING);
-        progress::want_from(&mut transaction, &project_id, wanted).await?;
-        let project = progress::project(&mut transaction, &project_id).await?;
-        let calendar = calendar::load(&mut transaction, &project_id).await?;
+        let mut project = progress::project(&mut transaction, &project_id).await?;
+        if project.import.is_none_or(|(from, _)| wanted < from) {
+            progress::want_from(&mut transaction, &project_id, wanted).await?;
+            project = progress::project(&mut transaction, &project_id).await?;
+        }
+        let calendar = calendar::load(&mut transaction, &project_id, project.fully_walked_at).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
-        let refresh = id_reads::count(&mut transaction, &project_id).await?;
-        let details = id_reads::details_wait(&mut transaction, &project_id).await?;
         let findings = probe::findings(&mut transaction, &project_id).await?;
         let lacking = findings.lacking(&views::fields(&mut transaction, &project_id).await?);
-        let confirm_at = erasure::next_due(&mut transaction, &project_id).await?;
-        let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
         if let Some(count) = project.page_count {
             self.count = self.count.min(count);
         }
+        let unreserved = self.parts.project.api.requests_per_day.saturating_sub(project.reserved);
         // What was left when the block was reserved says nothing of a new day, nor of what others took since.
         if let Some(block) = &mut self.block {
-            block.remaining = left;
+            block.remaining = unreserved;
         }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
-        self.picture = Some(Picture {
-            read_at: now,
-            project,
-            calendar,
-            unreserved: left,
-            refresh,
-            details,
-            findings,
-            lacking,
-            confirm_at,
-        });
+        self.picture = Some(Picture { read_at: now, project, calendar, unreserved, findings, lacking });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -224,9 +208,9 @@ impl Engine {
             import,
             lanes: &self.lanes,
             phases: picture.lacking.phases(),
-            refresh: picture.refresh,
-            details: picture.details,
-            confirm_at: picture.confirm_at,
+            refresh: project.refresh,
+            details: project.details,
+            confirm_at: project.confirm_at,
             canary_at: self.canary_at,
             probe_every: picture.findings.probe_every(self.parts.project.api.requests_per_day),
         }
