@@ -1,5 +1,7 @@
 //! Times and numbers, for people.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use crate::clock::Timestamp;
@@ -27,6 +29,22 @@ pub fn length(time: TimeDelta) -> String {
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A length of time in its two largest units, rounded up: for what is to be done by then.
+pub fn at_most(time: Duration) -> String {
+    let seconds = time.as_secs_f64().ceil() as u64;
+    let (unit, large, small, names) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => (1, 60, 60, ("m", "s")),
+        3_600..86_400 => (60, 60, 60, ("h", "m")),
+        _ => (3_600, 24, 24, ("d", "h")),
+    };
+    let units = seconds.div_ceil(unit);
+    match (units / large, units % small) {
+        (whole, 0) => format!("{whole}{}", names.0),
+        (whole, rest) => format!("{whole}{} {rest}{}", names.0, names.1),
     }
 }
 
@@ -59,6 +77,8 @@ mod tests {
         assert_eq!([0, 999, 1_000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
         let lengths = [0, 119, 120, 7_200, 172_800].map(|seconds| length(TimeDelta::seconds(seconds)));
         assert_eq!(lengths, ["0 s", "119 s", "2 min", "2 h", "2 d"]);
+        let lengths = [59.1, 3_599.5, 3_601.0, 90_000.0].map(|seconds| at_most(Duration::from_secs_f64(seconds)));
+        assert_eq!(lengths, ["1m", "1h", "1h 1m", "1d 1h"]);
         assert_eq!((count(1, "page"), count(2_000, "page")), ("1 page".to_owned(), "2,000 pages".to_owned()));
     }
 }

@@ -21,7 +21,7 @@ use crate::status::forecast::forecast;
 use crate::status::readable;
 use crate::store::error::StoreError;
 use crate::store::explain::{self, Erased, Event, Quarantined, Submission, Suspicion, Version, View, Waiting};
-use crate::store::{calendar, database, status};
+use crate::store::{database, status};
 
 /// Options of `explain`.
 #[derive(Args)]
@@ -53,6 +53,8 @@ struct Story {
     waiting: Option<Waiting>,
     /// Who looks at it next, the soonest first.
     next: Vec<Look>,
+    /// Whether a process is at work; otherwise nobody looks before one is.
+    writer_held: bool,
     /// Whether it seems to be deleted.
     suspicion: Option<Suspicion>,
     /// The erasures that were carried out.
@@ -108,18 +110,17 @@ impl Explain {
         let poll = &app.settings.poll;
         let submission = explain::submission(connection, project_id, id).await?;
         let waiting = explain::waiting(connection, project_id, id).await?;
-        let days = calendar::load(connection, project_id).await?;
-        let day = submission.as_ref().map(|submission| {
-            let row: Option<&Day> = days.day(submission.created_day);
+        let facts = status::facts(connection, project_id).await?;
+        let day = submission.as_ref().zip(facts.as_ref()).map(|(submission, facts)| {
+            let row: Option<&Day> = facts.calendar.day(submission.created_day);
             DayRead {
-                covered_at: days.covered_at(submission.created_day),
+                covered_at: facts.calendar.covered_at(submission.created_day),
                 open_checked_at: row.and_then(|row| row.open_checked_at),
                 to_verify: row.is_some_and(|row| row.verify),
             }
         });
         let suspicion = explain::suspicion(connection, project_id, id).await?;
-        let facts = status::facts(connection, project_id).await?;
-        let promised = facts.map(|facts| forecast(&facts, project, poll, now));
+        let promised = facts.as_ref().map(|facts| forecast(facts, project, poll, now));
         let known = next::Known {
             submission: submission.as_ref(),
             day: day.as_ref(),
@@ -142,6 +143,7 @@ impl Explain {
             day,
             waiting,
             next,
+            writer_held: facts.is_some_and(|facts| facts.writer.held),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::argos::query::Query;
 use crate::argos::sealed::Sealed;
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::config::{Api, ENCODINGS, KEY_FORMS, MODES, Project, Settings};
+use crate::config::{Api, CipherMode, ENCODINGS, KEY_FORMS, MODES, Project, Settings};
 use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -131,10 +131,12 @@ fn lines(variant: Variant, source: &Source, inside: &str) -> String {
         Source::ApiKey => "# The key is made from the API key: no encryption_secret.",
         Source::Secret => "# The key is made from the encryption_secret: keep it.",
     };
-    format!(
-        "# It opens: {inside}.\nencryption = \"{mode}\"\nencryption_key = \"{key}\"\n\
-         encryption_encoding = \"{encoding}\"\n{from}"
-    )
+    let key = match variant.mode {
+        // The secret is the passphrase; no form of the key is used.
+        CipherMode::CbcPassphrase => String::new(),
+        _ => format!("encryption_key = \"{key}\"\n"),
+    };
+    format!("# It opens: {inside}.\nencryption = \"{mode}\"\n{key}encryption_encoding = \"{encoding}\"\n{from}")
 }
 
 /// Reads a file, or standard input, up to the largest answer.

@@ -1,4 +1,4 @@
-//! `argos-sync plan`: with so many submissions and requests a day, how soon is a change seen?
+//! `argos-sync plan`: with so many submissions and requests a day, how soon is a change seen, and a deletion believed?
 
 mod table;
 
@@ -9,15 +9,16 @@ use chrono::{Days, NaiveTime};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::project;
+use super::{output, project};
 use crate::app::{App, AppError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Poll, Settings};
-use crate::domain::calendar::{Calendar, Day, Filter};
+use crate::domain::calendar::{Calendar, Day, DayRange, Filter};
+use crate::domain::probe::Lacking;
 use crate::exit::Exit;
 use crate::store::error::StoreError;
 use crate::store::{calendar, probe, progress, views};
-use crate::sync::plan::{self, Budget, Forecast, Share, Situation};
+use crate::sync::plan::{self, Budget, Deletion, Forecast, Share, Situation};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -44,6 +45,9 @@ pub(super) struct Plan {
     /// Requests per day [default: api.requests_per_day]
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
+    /// Plan for lists that lack aml and attempts; without it, with a database: as the probe found them
+    #[arg(long)]
+    thin_lists: bool,
     /// Submissions that a page really holds [default: api.count]
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u64).range(1..=2000))]
     page: Option<u64>,
@@ -58,7 +62,26 @@ struct Known {
     page: u64,
     budget: u64,
     filter: Filter,
-    phases: u64,
+    lacking: Lacking,
+    probe_every: Duration,
+}
+
+/// What is stated.
+struct Stated {
+    forecast: Forecast,
+    import: Import,
+    /// Of the newest days, and of all older ones.
+    deletions: (Deletion, Option<Deletion>),
+}
+
+/// A first import.
+struct Import {
+    /// Requests for lists.
+    requests: u64,
+    /// How long they take at most.
+    within: Duration,
+    /// Where lists lack fields: within which time all submissions were read by id besides; `None`: never.
+    details_within: Option<Duration>,
 }
 
 impl Plan {
@@ -66,13 +89,12 @@ impl Plan {
         // Any noon will do: the same question has the same answer all day.
         let now = Clock::system().now().date_naive().and_time(NOON).and_utc();
         let known = self.known(settings, now).await?;
-        let forecast = known.forecast(&settings.poll, now);
+        let stated = known.state(settings, now);
         if self.json {
-            println!("{}", known.json(&forecast));
+            output::print(&format!("{}\n", known.json(&stated)))
         } else {
-            print!("{}", table::text(&known, &forecast, &settings.poll));
+            output::print(&table::text(&known, &stated, settings))
         }
-        Ok(())
     }
 
     /// What to plan for: the numbers of the command line, or what the database knows of a project.
@@ -85,8 +107,14 @@ impl Plan {
             page: self.page.or(api.map(|api| api.count.into())).unwrap_or(100),
             budget: self.budget.or(api.map(|api| api.requests_per_day)).unwrap_or(100_000),
             filter: Filter::UNKNOWN,
-            phases: 1,
+            lacking: self.lacking(Lacking::default()),
+            probe_every: DAY,
         })
+    }
+
+    /// What lists lack: everything that they may, or what was found.
+    fn lacking(&self, found: Lacking) -> Lacking {
+        if self.thin_lists { Lacking { screenings: true, details: true, by_id: false } } else { found }
     }
 }
 
@@ -97,33 +125,45 @@ impl Plan {
         let read = async {
             app.prepare_database().await?;
             let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+            let measured = progress::find(&mut connection, &project.id).await?.and_then(|row| row.page_items);
             let calendar = calendar::load(&mut connection, &project.id).await?;
             let findings = probe::findings(&mut connection, &project.id).await?;
             let lacking = findings.lacking(&views::fields(&mut connection, &project.id).await?);
-            Ok::<_, StoreError>((calendar, progress::page_size(&mut connection, &project.id).await?, lacking.phases()))
+            Ok::<_, StoreError>((calendar, measured, findings, lacking))
         };
         let read = read.await;
         app.close().await?;
-        let (calendar, measured, phases) = read?;
+        let (calendar, measured, findings, lacking) = read?;
         if calendar.submissions(None) == 0 {
             let message = "the database holds no submission yet: say how many there are, e.g. argos-sync plan --submissions 50000";
             return Err(AppError::Other { message: message.to_owned(), exit: Exit::Usage });
         }
+        let budget = self.budget.unwrap_or(project.api.requests_per_day);
         Ok(Known {
             calendar,
-            page: self
-                .page
-                .unwrap_or(measured.unwrap_or(u64::from(project.api.count)).clamp(1, project.api.count.into())),
-            budget: self.budget.unwrap_or(project.api.requests_per_day),
-            filter: Filter::UNKNOWN,
-            phases,
+            page: self.page.unwrap_or(plan::page(measured, project.api.count.into())),
+            budget,
+            filter: findings.filter,
+            lacking: self.lacking(lacking),
+            probe_every: findings.probe_every(budget),
         })
     }
 }
 
 impl Known {
     /// What a whole day comes to, with nothing in progress.
-    fn forecast(&self, poll: &Poll, now: Timestamp) -> Forecast {
+    fn state(&self, settings: &Settings, now: Timestamp) -> Stated {
+        let forecast = self.forecast(&settings.poll, now, None);
+        let after = settings.erasure.confirm_after;
+        let older = forecast.sweep.map(|sweep| forecast.deletion(sweep.seen_within, after));
+        Stated {
+            import: self.import(&forecast, &settings.poll, now),
+            deletions: (forecast.deletion(forecast.hot.seen_within, after), older),
+            forecast,
+        }
+    }
+
+    fn forecast(&self, poll: &Poll, now: Timestamp, import: Option<Option<DayRange>>) -> Forecast {
         plan::forecast(&Situation {
             now,
             calendar: &self.calendar,
@@ -131,26 +171,40 @@ impl Known {
             filter: self.filter,
             page: self.page,
             budget: Budget { per_day: self.budget, left: self.budget, until_midnight: DAY },
-            import: None,
+            import,
             lanes: &BTreeMap::new(),
             refresh: 0,
-            phases: self.phases,
+            phases: self.lacking.phases(),
             details: false,
             confirm_at: None,
             canary_at: None,
+            probe_every: self.probe_every,
         })
+    }
+
+    /// The first import: its lists take the sweep's place, and then submissions are read by id where lists lack fields.
+    fn import(&self, later: &Forecast, poll: &Poll, now: Timestamp) -> Import {
+        let import = self.forecast(poll, now, Some(None)).backfill;
+        let (requests, within) = import.map_or((0, Duration::ZERO), |share| (share.round, share.seen_within));
+        let left = room(later) - self.new_per_day();
+        let details = (left > 0.0).then(|| self.calendar.submissions(None) as f64 / left);
+        let details_within = details.and_then(|days| Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok());
+        Import { requests, within, details_within: details_within.map(|details| within.saturating_add(details)) }
+    }
+
+    /// New submissions a day: as many as there were, on average, since the first.
+    fn new_per_day(&self) -> f64 {
+        let span = self.calendar.days.first().zip(self.calendar.days.last());
+        let days = span.map_or(1, |(first, last)| (last.day - first.day).num_days() + 1);
+        self.calendar.submissions(None) as f64 / days as f64
     }
 
     fn open(&self) -> u64 {
         self.calendar.days.iter().map(|row| row.open).sum()
     }
 
-    /// Requests of a first import.
-    fn import(&self) -> u64 {
-        self.calendar.submissions(None).div_ceil(self.page).max(1) * self.phases
-    }
-
-    fn json(&self, forecast: &Forecast) -> Value {
+    fn json(&self, stated: &Stated) -> Value {
+        let Stated { forecast, import, deletions } = stated;
         let lane = |share: Share| {
             json!({
                 "round_requests": share.round, "requests_needed": share.need.round(),
@@ -164,13 +218,28 @@ impl Known {
                 "seen_within_seconds": age.seen_within.as_secs_f64(),
             })
         });
+        let deletion = |deletion: Deletion| {
+            json!({
+                "suspected_within_seconds": deletion.suspected_within.as_secs_f64(),
+                "carried_out_within_seconds": deletion.carried_out_within.as_secs_f64(),
+            })
+        };
         json!({
             "submissions": self.calendar.submissions(None), "open": self.open(), "page": self.page,
-            "requests_per_day": self.budget, "import_requests": self.import(), "hot": lane(forecast.hot),
-            "open_days": lane(forecast.open), "open_ages": ages.collect::<Vec<_>>(),
-            "sweep": forecast.sweep.map(lane), "spare": forecast.spare.round(),
+            "requests_per_day": self.budget, "thin_lists": self.lacking.screenings || self.lacking.details,
+            "import_requests": import.requests, "import_seconds": import.within.as_secs_f64(),
+            "import_details_seconds": import.details_within.filter(|_| self.lacking.details).map(|it| it.as_secs_f64()),
+            "hot": lane(forecast.hot), "open_days": lane(forecast.open), "open_ages": ages.collect::<Vec<_>>(),
+            "sweep": forecast.sweep.map(lane), "verify": lane(forecast.verify), "single": forecast.single.round(),
+            "probe": forecast.probe.round(), "spare": forecast.spare.round(),
+            "deletion_of_newest": deletion(deletions.0), "deletion_of_older": deletions.1.map(deletion),
         })
     }
+}
+
+/// Requests a day that there are for submissions read by id.
+fn room(forecast: &Forecast) -> f64 {
+    forecast.single + forecast.spare
 }
 
 /// So many submissions, and so many open ones among them, spread evenly over the days up to today.
@@ -200,22 +269,32 @@ fn share(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
+    fn known(submissions: u64, budget: u64) -> Known {
+        let calendar = spread(submissions, submissions / 100, 365, now());
+        let (filter, lacking) = (Filter::UNKNOWN, Lacking::default());
+        Known { calendar, page: 100, budget, filter, lacking, probe_every: DAY }
+    }
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn text_of(known: &Known) -> String {
+        let settings = Settings::default();
+        table::text(known, &known.state(&settings, now()), &settings)
+    }
+
     fn text(submissions: u64, budget: u64) -> String {
-        let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let calendar = spread(submissions, submissions / 100, 365, now);
-        let known = Known { calendar, page: 100, budget, filter: Filter::UNKNOWN, phases: 1 };
-        let poll = Settings::default().poll;
-        table::text(&known, &known.forecast(&poll, now), &poll)
+        text_of(&known(submissions, budget))
     }
 
     #[test]
     fn submissions_are_spread_evenly_and_all_of_them() {
-        let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let calendar = spread(1000, 10, 365, now);
+        let calendar = spread(1000, 10, 365, now());
         assert_eq!((calendar.days.len(), calendar.submissions(None)), (365, 1000));
         assert_eq!(calendar.days.iter().map(|row| row.open).sum::<u64>(), 10);
         assert!(calendar.days.iter().all(|row| (2..=3).contains(&row.submissions)));
-        assert_eq!(calendar.days.last().unwrap().day, now.date_naive());
+        assert_eq!(calendar.days.last().unwrap().day, now().date_naive());
     }
 
     #[test]
@@ -233,5 +312,58 @@ mod tests {
         assert!(slow.contains("poll.sweep_interval") && !slow.contains("poll.interval"), "{slow}");
         let slower = text(50_000, 1_000);
         assert!(slower.contains("poll.sweep_interval") && slower.contains("poll.interval"), "{slower}");
+    }
+
+    #[test]
+    fn the_advised_budget_is_enough() {
+        for (submissions, budget) in [(50_000, 100), (50_000, 30_000), (1_000_000, 100_000), (300, 1_000)] {
+            let short = text(submissions, budget);
+            let advised = short.split("api.requests_per_day to ").nth(1).unwrap().split([' ', '\n']).next().unwrap();
+            let after = text(submissions, advised.replace(',', "").parse().unwrap());
+            assert!(!after.contains("api.requests_per_day"), "{advised} instead of {budget}:\n{after}");
+        }
+    }
+
+    #[test]
+    fn p8_the_requests_add_up_to_the_budget() {
+        for (submissions, budget) in [(0, 7), (10, 100), (50_000, 2_000), (50_000, 100_000), (9_000_000, 500_000)] {
+            let mut known = known(submissions, budget);
+            known.lacking = Lacking { screenings: true, details: true, by_id: false };
+            let text = text_of(&known);
+            let rows = text.lines().skip_while(|line| !line.starts_with("lane")).skip(1);
+            let cells = rows.take_while(|line| !line.is_empty()).map(|line| line[54..69].trim().replace(',', ""));
+            let numbers: Vec<u64> = cells.filter(|cell| !cell.is_empty()).map(|cell| cell.parse().unwrap()).collect();
+            let (together, parts) = numbers.split_last().unwrap();
+            assert_eq!((*together, parts.iter().sum::<u64>()), (budget, budget), "{text}");
+        }
+    }
+
+    #[test]
+    fn probes_that_cannot_tell_are_counted() {
+        let spare = |known: &Known| known.state(&Settings::default(), now()).forecast.spare;
+        let settled = known(50_000, 100_000);
+        let unsettled = Known { probe_every: DAY / 24, ..known(50_000, 100_000) };
+        assert_eq!((spare(&settled) - spare(&unsettled)).round(), 8.0 * 23.0);
+        assert!(text_of(&unsettled).contains("192  1h"));
+    }
+
+    #[test]
+    fn thin_lists_cost_twice_the_pages_and_a_request_per_submission() {
+        let whole = text(50_000, 100_000);
+        let mut known = known(50_000, 100_000);
+        known.lacking = Lacking { screenings: true, details: true, by_id: false };
+        let thin = text_of(&known).replace('\n', " ");
+        assert!(
+            whole.contains("A first import takes 500 requests") && whole.contains("522 requests a round"),
+            "{whole}"
+        );
+        assert!(
+            thin.contains("A first import takes 1,000 requests") && thin.contains("1,044 requests a round"),
+            "{thin}"
+        );
+        assert!(thin.contains("50,000 submissions are read by id: all of it within"), "{thin}");
+        known.budget = 1_000;
+        let ever = text_of(&known).replace('\n', " ");
+        assert!(ever.contains("there is only room for 20"), "{ever}");
     }
 }

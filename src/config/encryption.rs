@@ -29,6 +29,9 @@ pub enum CipherMode {
     CbcZeroIv,
     /// CBC; the IV is the first 16 bytes of the key.
     CbcKeyIv,
+    /// CBC; key and IV are made from the secret itself, as a passphrase, and a salt: the text begins with `Salted__` and
+    /// the salt, 8 bytes. The key form is not used.
+    CbcPassphrase,
     /// GCM; the text begins with the nonce, 12 bytes, and ends with the tag, 16 bytes.
     Gcm,
 }
@@ -58,12 +61,13 @@ pub enum TextEncoding {
 }
 
 /// The words for [`Encryption::mode`].
-pub const MODES: [(&str, Option<CipherMode>); 6] = [
+pub const MODES: [(&str, Option<CipherMode>); 7] = [
     ("off", None),
     ("ecb", Some(CipherMode::Ecb)),
     ("cbc-prefixed-iv", Some(CipherMode::CbcPrefixedIv)),
     ("cbc-zero-iv", Some(CipherMode::CbcZeroIv)),
     ("cbc-key-iv", Some(CipherMode::CbcKeyIv)),
+    ("cbc-passphrase", Some(CipherMode::CbcPassphrase)),
     ("gcm", Some(CipherMode::Gcm)),
 ];
 

@@ -4,8 +4,8 @@
 pub mod judge;
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::calendar::Filter;
@@ -14,6 +14,14 @@ use crate::clock::Timestamp;
 
 /// A value that says: there was evidence, and it contradicts itself. The daemon then assumes the worst case it knows.
 pub const UNCLEAR: &str = "unclear";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most requests of one probe (tries apart).
+pub const MOST_REQUESTS: u64 = 9;
+
+/// While a probe cannot tell what dates filter, it is repeated as often as this part of the day's requests allows.
+const OFTEN: f64 = 0.02;
 
 /// The most names of fields that are gathered.
 const MOST_NAMES: usize = 300;
@@ -278,13 +286,22 @@ impl Findings {
         Lacking { screenings: no_aml && !by_id, details, by_id }
     }
 
-    /// Whether it is time to probe again: never done, a day ago, an hour ago while it could not tell what dates filter
-    /// (too few submissions, for example), or done with another server, key or dialect.
-    pub fn due(&self, now: Timestamp, source: &str) -> bool {
+    /// From one probe to the next: a day; while it could not tell what dates filter (too few submissions, for example)
+    /// an hour, or longer if so many probes would take more than a fiftieth of the day's requests.
+    pub fn probe_every(&self, requests_per_day: u64) -> Duration {
+        if self.facts.contains_key(&Fact::Filter) {
+            return DAY;
+        }
+        let probes = OFTEN * requests_per_day as f64 / MOST_REQUESTS as f64;
+        DAY.div_f64(probes.clamp(1.0, 24.0))
+    }
+
+    /// Whether it is time to probe again: never done, longer ago than [`Findings::probe_every`], or done with another
+    /// server, key or dialect.
+    pub fn due(&self, now: Timestamp, source: &str, requests_per_day: u64) -> bool {
         let Some(found_at) = self.found_at else { return true };
-        let open = !self.facts.contains_key(&Fact::Filter);
-        let rest = if open { TimeDelta::hours(1) } else { TimeDelta::days(1) };
-        now - found_at >= rest || self.source.as_deref() != Some(source)
+        let rested = (now - found_at).to_std().is_ok_and(|since| since >= self.probe_every(requests_per_day));
+        rested || self.source.as_deref() != Some(source)
     }
 
     /// Takes over what a probe found. Returns the facts whose mode changed, unless it was asked with other settings:

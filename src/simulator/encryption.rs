@@ -7,6 +7,7 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::Aead;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,7 @@ words! {
         CbcPrefixed "cbc-prefixed-iv" "CBC, the IV before the text.";
         CbcZero "cbc-zero-iv" "CBC, the IV all zero.";
         CbcKey "cbc-key-iv" "CBC, the IV from the beginning of the key.";
+        CbcPassphrase "cbc-passphrase" "CBC, key and IV from the secret as CryptoJS makes them: Salted__, salt, text.";
         Gcm "gcm" "GCM, the nonce before the text, the tag after it.";
     }
 }
@@ -150,7 +152,7 @@ impl Encryption {
     /// The body of an answer, encrypted. `random` is for the IV or the nonce.
     pub(super) fn seal(&self, body: &str, api_key: &str, mut random: Rng, harm: Harm) -> String {
         let fresh: Block = (u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes();
-        let mut sealed = self.encrypt(body.as_bytes(), self.key(api_key).unwrap_or_default(), fresh);
+        let mut sealed = self.encrypt(body.as_bytes(), api_key, fresh);
         if harm == Harm::Garbled {
             sealed.iter_mut().step_by(16).for_each(|byte| *byte = !*byte);
         }
@@ -191,12 +193,16 @@ impl Encryption {
             }
             Text::Hex => hex::decode(text).ok()?,
         };
-        let plain = String::from_utf8(self.decrypt(&sealed, self.key(api_key)?)?).ok()?;
+        let plain = String::from_utf8(self.decrypt(&sealed, api_key)?).ok()?;
         serde_json::from_str::<Value>(&plain).ok()?.is_object().then_some((Vec::new(), plain))
     }
 
+    fn secret<'a>(&'a self, api_key: &'a str) -> &'a str {
+        self.secret.as_deref().unwrap_or(api_key)
+    }
+
     fn key(&self, api_key: &str) -> Option<[u8; 32]> {
-        let secret = self.secret.as_deref().unwrap_or(api_key);
+        let secret = self.secret(api_key);
         match self.key {
             Key::First => Some(std::array::from_fn(|place| secret.as_bytes().get(place).copied().unwrap_or(0))),
             Key::Sha => Some(Sha256::digest(secret).into()),
@@ -206,21 +212,27 @@ impl Encryption {
         }
     }
 
-    fn encrypt(&self, plain: &[u8], key: [u8; 32], fresh: Block) -> Vec<u8> {
+    fn encrypt(&self, plain: &[u8], api_key: &str, fresh: Block) -> Vec<u8> {
+        let mut key = self.key(api_key).unwrap_or_default();
         let (prefix, mut before) = match self.mode {
             Mode::Gcm => {
                 let nonce: [u8; 12] = fresh[..12].try_into().unwrap_or_default();
                 let sealed = Aes256Gcm::new(&key.into()).encrypt(&nonce.into(), plain).unwrap_or_default();
                 return [nonce.as_slice(), &sealed].concat();
             }
-            Mode::Ecb => (&[][..], None),
-            Mode::CbcPrefixed => (&fresh[..], Some(fresh)),
-            Mode::CbcZero => (&[][..], Some([0; 16])),
-            Mode::CbcKey => (&[][..], key[..16].try_into().ok()),
+            Mode::Ecb => (Vec::new(), None),
+            Mode::CbcPrefixed => (fresh.to_vec(), Some(fresh)),
+            Mode::CbcZero => (Vec::new(), Some([0; 16])),
+            Mode::CbcKey => (Vec::new(), key[..16].try_into().ok()),
+            Mode::CbcPassphrase => {
+                let (made, iv) = stretch(self.secret(api_key), &fresh[..8]);
+                key = made;
+                ([b"Salted__", &fresh[..8]].concat(), Some(iv))
+            }
         };
         let cipher = Aes256::new(&key.into());
         let missing = 16 - plain.len() % 16;
-        let mut sealed = prefix.to_vec();
+        let mut sealed = prefix;
         for chunk in [plain, &vec![missing as u8; missing]].concat().chunks(16) {
             let mut block: Block = chunk.try_into().unwrap_or_default();
             if let Some(before) = before {
@@ -234,7 +246,8 @@ impl Encryption {
         sealed
     }
 
-    fn decrypt(&self, sealed: &[u8], key: [u8; 32]) -> Option<Vec<u8>> {
+    fn decrypt(&self, sealed: &[u8], api_key: &str) -> Option<Vec<u8>> {
+        let mut key = self.key(api_key)?;
         let (mut before, sealed): (Option<Block>, &[u8]) = match self.mode {
             Mode::Gcm => {
                 let (nonce, sealed) = sealed.split_first_chunk::<12>()?;
@@ -244,6 +257,12 @@ impl Encryption {
             Mode::CbcPrefixed => sealed.split_first_chunk().map(|(iv, sealed)| (Some(*iv), sealed))?,
             Mode::CbcZero => (Some([0; 16]), sealed),
             Mode::CbcKey => (key[..16].try_into().ok(), sealed),
+            Mode::CbcPassphrase => {
+                let (salt, sealed) = sealed.strip_prefix(b"Salted__")?.split_at_checked(8)?;
+                let (made, iv) = stretch(self.secret(api_key), salt);
+                key = made;
+                (Some(iv), sealed)
+            }
         };
         let cipher = Aes256::new(&key.into());
         let mut plain = Vec::new();
@@ -259,6 +278,16 @@ impl Encryption {
         let end = plain.len().checked_sub(missing).filter(|_| (1..=16).contains(&missing))?;
         plain[end..].iter().all(|byte| usize::from(*byte) == missing).then(|| plain[..end].to_vec())
     }
+}
+
+/// 48 bytes for key and IV: MD5 of the salted passphrase, then of each digest with the salted passphrase behind it.
+fn stretch(passphrase: &str, salt: &[u8]) -> ([u8; 32], Block) {
+    let (mut made, mut digest) = (Vec::new(), Vec::new());
+    while made.len() < 48 {
+        digest = Md5::new().chain_update(&digest).chain_update(passphrase).chain_update(salt).finalize().to_vec();
+        made.extend_from_slice(&digest);
+    }
+    (made[..32].try_into().unwrap_or_default(), made[32..].try_into().unwrap_or_default())
 }
 
 fn xor(one: Block, other: Block) -> Block {
@@ -293,6 +322,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The body is what `openssl enc -aes-256-cbc -md md5 -pass pass:... -base64 -A` wrote.
+    #[test]
+    fn openssl_agrees_on_what_a_passphrase_makes() {
+        let encryption = Encryption::parse("cbc-passphrase").unwrap();
+        let body =
+            r#"{"body":"U2FsdGVkX1+rnfip2SKz4LktvuKf0m8kzqA4W1o8TR89Znss8EgCK4/JIEVizQCk7RlXuQJ0/Q75WHhc249olA=="}"#;
+        let opened = encryption.open(Vec::new(), body, "an-api-key-of-40-characters-0123456789ab");
+        assert_eq!(opened.unwrap().1, r#"{"Items":[],"note":"openssl says so"}"#);
     }
 
     #[test]

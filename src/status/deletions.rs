@@ -36,8 +36,8 @@ pub(crate) struct Hold {
     pub(crate) commands: [String; 2],
 }
 
-impl From<status::Erasures> for Erasures {
-    fn from(of: status::Erasures) -> Self {
+impl Erasures {
+    pub(crate) fn new(of: status::Erasures, next_check_at: Option<Timestamp>) -> Self {
         let hold = of.hold.map(|hold| Hold {
             since: hold.since,
             suspicions: hold.suspicions,
@@ -46,7 +46,7 @@ impl From<status::Erasures> for Erasures {
             commands: ["list", "release"]
                 .map(|what| format!("argos-sync erasure {what} --project {}", hold.project_id)),
         });
-        let status::Erasures { pending, next_check_at, carried_out, last_at, .. } = of;
+        let status::Erasures { pending, carried_out, last_at, .. } = of;
         Self { pending, next_check_at, hold, carried_out, last_at }
     }
 }

@@ -11,28 +11,28 @@ use crate::sync::plan::{self, Budget, Errand, Forecast, Progress, Running, Situa
 /// What a daemon with these settings would promise now, if it starts with no permits of its own.
 pub(crate) fn forecast(facts: &Facts, project: &Project, poll: &Poll, now: Timestamp) -> Forecast {
     let api = &project.api;
-    let count = facts.page_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(u64::MAX);
-    let count = count.min(api.count.into()).max(1);
-    let import = facts.import.completed_at.is_none().then(|| plan::import_days(facts.import.wanted, now));
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    let known = &facts.project;
+    let count = known.page_count.unwrap_or(u32::MAX).min(api.count);
+    let import = known.import_completed_at.is_none().then(|| plan::import_days(known.import, now));
     plan::forecast(&Situation {
         now,
         calendar: &facts.calendar,
         poll,
         filter: facts.findings.filter,
-        page: plan::page(facts.page_items, count),
+        page: plan::page(known.page_items, count.into()),
         budget: Budget {
             per_day: api.requests_per_day,
-            left: api.requests_per_day.saturating_sub(number(facts.reserved)),
+            left: api.requests_per_day.saturating_sub(known.reserved),
             until_midnight: plan::until_midnight(now),
         },
         import,
         lanes: &running(facts),
-        refresh: number(facts.reads.values().sum()),
-        confirm_at: facts.erasures.next_check_at,
+        refresh: known.refresh,
+        confirm_at: known.confirm_at,
         canary_at: None,
         phases: facts.findings.lacking(&HashSet::new()).phases(),
-        details: false,
+        details: known.details,
+        probe_every: facts.findings.probe_every(api.requests_per_day),
     })
 }
 

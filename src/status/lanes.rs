@@ -26,7 +26,8 @@ pub(crate) struct Lane {
     pub(crate) walk: Option<Running>,
     /// What the plan comes to: from the beginning of one round to that of the next.
     pub(crate) every_seconds: Option<u64>,
-    /// What the plan promises: a change is seen within this time. Open: of the youngest of its submissions.
+    /// What the plan promises: a change is seen within this time. Open: of the youngest of its submissions. Verify: from
+    /// a walk that lacks somebody until it is known who.
     pub(crate) seen_within_seconds: Option<u64>,
     /// Whether the budget gives less than the settings ask for; `None`: the project is not configured here, or the plan
     /// gives the lane no part.
@@ -90,13 +91,14 @@ pub(crate) fn all(
     lane::Lane::ALL.into_iter().filter_map(lane).collect()
 }
 
-/// A lane's part of the plan. Of verify, once and single submissions nothing is promised.
+/// A lane's part of the plan. Of once and single submissions nothing is promised.
 fn share(forecast: &Forecast, lane: lane::Lane) -> Option<Share> {
     match lane {
         lane::Lane::Hot => Some(forecast.hot),
         lane::Lane::Open => Some(forecast.open),
         lane::Lane::Sweep => forecast.sweep,
         lane::Lane::Backfill => forecast.backfill,
+        lane::Lane::Verify => Some(forecast.verify),
         _ => None,
     }
 }

@@ -109,7 +109,7 @@ pub(crate) struct Read {
 #[derive(Serialize)]
 pub(crate) struct Budget {
     /// Requests reserved of today (UTC), by all processes.
-    pub(crate) reserved: i64,
+    pub(crate) reserved: u64,
     /// `None`: the project is not configured here.
     pub(crate) per_day: Option<u64>,
     pub(crate) left: Option<u64>,
@@ -140,7 +140,7 @@ impl Picture {
 
 impl Known {
     fn new(facts: Facts, configured: Option<&Project>, poll: &Poll, now: Timestamp) -> Self {
-        let reserved = u64::try_from(facts.reserved).unwrap_or(0);
+        let reserved = facts.project.reserved;
         let per_day = configured.map(|project| project.api.requests_per_day);
         let first = first_day(&facts, now);
         let promised = configured.map(|project| forecast(&facts, project, poll, now));
@@ -150,11 +150,7 @@ impl Known {
             days: days_read(&facts, first, now),
             lanes: lanes::all(&facts, first, promised.as_ref(), poll, now),
             vendor: Vendor::new(&facts.findings, configured),
-            budget: Budget {
-                reserved: facts.reserved,
-                per_day,
-                left: per_day.map(|per_day| per_day.saturating_sub(reserved)),
-            },
+            budget: Budget { reserved, per_day, left: per_day.map(|per_day| per_day.saturating_sub(reserved)) },
             reads_waiting: Waiting {
                 total: facts.reads.values().sum(),
                 by_reason: facts.reads,
@@ -162,7 +158,7 @@ impl Known {
             },
             quarantine: facts.quarantine,
             drift: Drift { unknown_aml_status: facts.unknown_aml, names: facts.drift },
-            erasures: facts.erasures.into(),
+            erasures: Erasures::new(facts.erasures, facts.project.confirm_at),
             writer: Writer {
                 held: facts.writer.held,
                 holder: facts.writer.holder,
@@ -176,7 +172,7 @@ impl Known {
 
 /// The first day that counts: the import's, or where everything is wanted, the first one that holds something.
 fn first_day(facts: &Facts, now: Timestamp) -> Option<NaiveDate> {
-    let first = match facts.import.wanted {
+    let first = match facts.project.import {
         Some(progress::Import::Days { from, .. }) => Some(from),
         _ => facts.calendar.first_day(),
     };
@@ -186,16 +182,16 @@ fn first_day(facts: &Facts, now: Timestamp) -> Option<NaiveDate> {
 fn import(facts: &Facts) -> Import {
     let does_it = |lane: &str| ["once", "backfill"].contains(&lane);
     let walk = facts.walks.iter().find(|walk| walk.running && does_it(&walk.lane));
-    let walk = walk.filter(|_| facts.import.completed_at.is_none());
-    let state = match (facts.import.completed_at, walk) {
+    let walk = walk.filter(|_| facts.project.import_completed_at.is_none());
+    let state = match (facts.project.import_completed_at, walk) {
         (Some(_), _) => ImportState::Completed,
         (None, Some(_)) => ImportState::Running,
         (None, None) => ImportState::Due,
     };
     Import {
         state,
-        number: facts.import.number,
-        completed_at: facts.import.completed_at,
+        number: facts.project.import_number,
+        completed_at: facts.project.import_completed_at,
         began_at: walk.map(|walk| walk.started_at),
         pages: walk.map_or(0, |walk| walk.pages),
         items: walk.map_or(0, |walk| walk.items),

@@ -71,19 +71,6 @@ pub async fn reserve(connection: &mut PgConnection, project_id: &str, per_day: u
     })
 }
 
-/// Requests of today (UTC, by the database's clock) that nobody has reserved.
-pub async fn left(connection: &mut PgConnection, project_id: &str, per_day: u64) -> Result<u64, StoreError> {
-    let reserved = sqlx::query_scalar!(
-        "select reserved from argos.request_budget
-          where project_id = $1 and day = (clock_timestamp() at time zone 'UTC')::date",
-        project_id
-    )
-    .fetch_optional(connection)
-    .await
-    .map_err(StoreError::doing("reading the day's budget"))?;
-    Ok(per_day.saturating_sub(u64::try_from(reserved.unwrap_or(0)).unwrap_or(0)))
-}
-
 /// Gives back what was reserved of a day and not used, so that many short runs do not spend the day.
 pub async fn give_back(
     connection: &mut PgConnection,

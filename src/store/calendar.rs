@@ -203,32 +203,40 @@ pub async fn next_open(
     .map_err(StoreError::doing("looking for open submissions"))
 }
 
-/// Digests, per created-day, those of a page's ids that were stored before the request `before`. An item without a
-/// readable created_at is in no day's walk for certain, so it counts nowhere.
+/// The statement of [`seen`] and [`expected`], which must count the same submissions: per created-day, those that were
+/// stored before the request `$2`. An item without a readable created_at is in no day's walk for certain, so it counts
+/// nowhere; one that is suspected to be gone already counts nowhere either: whether it shows is no news.
+macro_rules! digests {
+    ($which:tt, $($argument:expr),+) => {
+        sqlx::query_as!(
+            DayDigest,
+            r#"select created_day, count(*) as "count!", bit_xor(hashtextextended(submission_id, 0)) as "hashes!"
+                 from argos.submissions s
+                where project_id = $1 and first_request < $2 and gone_at is null and created_at is not null
+                  and not exists (select from argos.erasures e
+                                   where e.project_id = s.project_id and e.submission_id = s.submission_id
+                                     and e.kind = 'gone')
+                  and "# + $which + " group by created_day",
+            $($argument),+
+        )
+    };
+}
+
+struct DayDigest {
+    created_day: NaiveDate,
+    count: i64,
+    hashes: i64,
+}
+
+/// Digests, per created-day, those of a page's ids that were stored before the request `before`.
 pub async fn seen(
     connection: &mut PgConnection,
     project_id: &str,
     ids: &[String],
     before: i64,
 ) -> Result<Seen, StoreError> {
-    let rows = sqlx::query!(
-        r#"select created_day, count(*) as "count!", bit_xor(hashtextextended(submission_id, 0)) as "hashes!"
-             from argos.submissions s
-            where project_id = $1 and submission_id = any($2)
-              and first_request < $3 and gone_at is null and created_at is not null
-              -- Suspected to be gone already: whether it shows is no news.
-              and not exists (select from argos.erasures e
-                               where e.project_id = s.project_id and e.submission_id = s.submission_id
-                                 and e.kind = 'gone')
-            group by created_day"#,
-        project_id,
-        ids,
-        before
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(StoreError::doing("digesting a page"))?;
-    Ok(Seen::new(rows.into_iter().map(|row| (row.created_day, digest(row.count, row.hashes)))))
+    let rows = digests!("submission_id = any($3)", project_id, before, ids).fetch_all(connection).await;
+    Ok(digested(rows.map_err(StoreError::doing("digesting a page"))?))
 }
 
 /// Digests what is stored of some days (`None`: of all) and was so before the request `before`: what a walk that began
@@ -240,25 +248,20 @@ pub async fn expected(
     before: i64,
 ) -> Result<Seen, StoreError> {
     let (first, last) = days.unzip();
-    let rows = sqlx::query!(
-        r#"select created_day, count(*) as "count!", bit_xor(hashtextextended(submission_id, 0)) as "hashes!"
-             from argos.submissions s
-            where project_id = $1
-              and created_day between coalesce($2, '-infinity'::date) and coalesce($3, 'infinity'::date)
-              and first_request < $4 and gone_at is null and created_at is not null
-              and not exists (select from argos.erasures e
-                               where e.project_id = s.project_id and e.submission_id = s.submission_id
-                                 and e.kind = 'gone')
-            group by created_day"#,
+    let rows = digests!(
+        "created_day between coalesce($3, '-infinity'::date) and coalesce($4, 'infinity'::date)",
         project_id,
+        before,
         first,
-        last,
-        before
+        last
     )
     .fetch_all(connection)
-    .await
-    .map_err(StoreError::doing("digesting the stored days"))?;
-    Ok(Seen::new(rows.into_iter().map(|row| (row.created_day, digest(row.count, row.hashes)))))
+    .await;
+    Ok(digested(rows.map_err(StoreError::doing("digesting the stored days"))?))
+}
+
+fn digested(rows: Vec<DayDigest>) -> Seen {
+    Seen::new(rows.into_iter().map(|row| (row.created_day, digest(row.count, row.hashes))))
 }
 
 fn digest(count: i64, hashes: i64) -> Digest {

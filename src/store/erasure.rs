@@ -163,18 +163,6 @@ pub async fn clear(connection: &mut PgConnection, project_id: &str, ids: &[Strin
     Ok(())
 }
 
-/// Whether anything is to be confirmed, and when the next time is; `None`: nothing, or all of it is held.
-pub async fn next_due(connection: &mut PgConnection, project_id: &str) -> Result<Option<Timestamp>, StoreError> {
-    sqlx::query_scalar!(
-        "select min(next_check_at) from argos.erasures
-          where project_id = $1 and not exists (select from argos.erasure_holds where project_id = $1)",
-        project_id
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(StoreError::doing("looking for the next confirmation"))
-}
-
 /// The suspicion that is to be confirmed first, if it is due.
 pub async fn due(
     connection: &mut PgConnection,

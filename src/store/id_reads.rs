@@ -88,29 +88,6 @@ pub async fn done(connection: &mut PgConnection, project_id: &str, submission_id
     Ok(())
 }
 
-/// How many wait for something else than their details.
-pub async fn count(connection: &mut PgConnection, project_id: &str) -> Result<u64, StoreError> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from argos.id_reads where project_id = $1 and (reason = 'details') = false"#,
-        project_id
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(StoreError::doing("counting submissions to be read"))?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
-/// Whether any waits for its details. Not counted: there may be as many as the project has submissions.
-pub async fn details_wait(connection: &mut PgConnection, project_id: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar!(
-        r#"select exists (select from argos.id_reads where project_id = $1 and (reason = 'details') = true) as "any!""#,
-        project_id
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(StoreError::doing("looking for submissions without details"))
-}
-
 /// Queues submissions that were never read by id, at most so many: those that lists showed before it was known that they
 /// lack fields. Returns how many.
 pub async fn push_never_read(

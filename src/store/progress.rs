@@ -10,7 +10,7 @@ use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::seen::Seen;
 
-/// A project's row.
+/// A project's row, and what waits in other tables to be read for it.
 #[derive(Clone, Debug)]
 pub struct Project {
     /// What was created before this moment may be history.
@@ -25,6 +25,14 @@ pub struct Project {
     pub page_items: Option<f64>,
     /// What is asked for per page while that is less than `api.count`.
     pub page_count: Option<u32>,
+    /// Requests of today (UTC, by the database's clock) that were reserved.
+    pub reserved: u64,
+    /// Submissions that wait to be read by id for another reason than their details.
+    pub refresh: u64,
+    /// Whether any waits for its details. Not counted: there may be as many as the project has submissions.
+    pub details: bool,
+    /// When the next suspected deletion is to be looked at again; `None`: nothing is suspected, or all of it is held.
+    pub confirm_at: Option<Timestamp>,
 }
 
 /// What an import is to read.
@@ -45,6 +53,15 @@ pub enum Import {
 const ALL: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a valid date");
 
 impl Import {
+    /// Whether it leaves out days from `since` on (`None`: from the beginning on).
+    pub fn begins_after(self, since: Option<NaiveDate>) -> bool {
+        match (self, since) {
+            (Self::All, _) => false,
+            (Self::Days { .. }, None) => true,
+            (Self::Days { from, .. }, Some(since)) => since < from,
+        }
+    }
+
     /// What `import_from` and `import_to` say.
     pub(super) fn stored(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Option<Self> {
         from.map(|from| if from == ALL { Self::All } else { Self::Days { from, to } })
@@ -76,25 +93,49 @@ pub async fn enrol(
     Ok(())
 }
 
-/// Reads a project's row. Under the lease, so that nobody changes it meanwhile.
-pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
+/// Reads a project's row; `None`: the database does not know it.
+pub async fn find(connection: &mut PgConnection, project_id: &str) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query!(
-        "select import_started_at, import_number, import_completed_at, import_from, import_to, page_items, page_count
-           from argos.projects where project_id = $1",
+        r#"select import_started_at, import_number, import_completed_at, import_from, import_to,
+                  page_items, page_count,
+                  coalesce((select reserved from argos.request_budget b
+                             where b.project_id = p.project_id
+                               and b.day = (clock_timestamp() at time zone 'UTC')::date), 0) as "reserved!",
+                  (select count(*) from argos.id_reads r
+                    where r.project_id = p.project_id and (reason = 'details') = false) as "refresh!",
+                  exists (select from argos.id_reads r
+                           where r.project_id = p.project_id and (reason = 'details') = true) as "details!",
+                  (select min(next_check_at) from argos.erasures e
+                    where e.project_id = p.project_id
+                      and not exists (select from argos.erasure_holds h where h.project_id = e.project_id)) as confirm_at
+             from argos.projects p where project_id = $1"#,
         project_id
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
-    .map_err(StoreError::doing("reading the project"))?;
-    Ok(Project {
+    .map_err(StoreError::doing(READING))?;
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    Ok(row.map(|row| Project {
         import_started_at: row.import_started_at,
         import_number: row.import_number,
         import_completed_at: row.import_completed_at,
         import: Import::stored(row.import_from, row.import_to),
         page_items: row.page_items,
         page_count: row.page_count.and_then(|count| u32::try_from(count).ok()),
-    })
+        reserved: number(row.reserved),
+        refresh: number(row.refresh),
+        details: row.details,
+        confirm_at: row.confirm_at,
+    }))
 }
+
+/// The same of a project that has a row. Under the lease, so that nobody changes it meanwhile.
+pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
+    let found = find(connection, project_id).await?;
+    found.ok_or_else(|| StoreError::doing(READING)(sqlx::Error::RowNotFound))
+}
+
+const READING: &str = "reading the project";
 
 /// Notes from which day on everything is wanted (`None`: everything there is). The first time that begins the import; an
 /// earlier day than before begins another one, of the days in between (of all, if the one before was not completed).
@@ -121,15 +162,6 @@ pub async fn want_from(
     .await
     .map_err(StoreError::doing("noting the import's first day"))?;
     Ok(())
-}
-
-/// Submissions per page, as measured; none if nothing was, or the project is unknown.
-pub async fn page_size(connection: &mut PgConnection, project_id: &str) -> Result<Option<u64>, StoreError> {
-    let items = sqlx::query_scalar!("select page_items from argos.projects where project_id = $1", project_id)
-        .fetch_optional(connection)
-        .await
-        .map_err(StoreError::doing("reading the page size"))?;
-    Ok(items.flatten().map(|items| items.round() as u64))
 }
 
 /// Keeps what was learned about pages.

@@ -13,7 +13,8 @@ pub use self::glance::{RecentEvent, RedFlag, last_events, red_flag_days, red_fla
 use super::calendar;
 use super::drift::{self, Name};
 use super::error::StoreError;
-use super::{mirror, probe, progress};
+use super::progress::{self, Project};
+use super::{mirror, probe};
 use crate::clock::Timestamp;
 use crate::domain::calendar::Calendar;
 use crate::domain::probe::Findings;
@@ -23,8 +24,8 @@ use crate::domain::probe::Findings;
 pub struct Facts {
     /// The name for people.
     pub name: String,
-    /// The first import.
-    pub import: Import,
+    /// Its row: the import, the pages, and what waits.
+    pub project: Project,
     /// Who writes.
     pub writer: Writer,
     /// The created-days.
@@ -35,8 +36,6 @@ pub struct Facts {
     pub walks: Vec<Walk>,
     /// The sums of `counters`, by name and label.
     pub counts: BTreeMap<(String, String), i64>,
-    /// Requests reserved of today (UTC, by the database's clock).
-    pub reserved: i64,
     /// Items in quarantine, by reason.
     pub quarantine: BTreeMap<String, i64>,
     /// Submissions that wait to be read by id, by reason.
@@ -53,23 +52,6 @@ pub struct Facts {
     pub drift: Vec<Name>,
     /// Submissions whose AML status no document names.
     pub unknown_aml: i64,
-    /// Submissions per page, as measured.
-    pub page_items: Option<f64>,
-    /// What is asked for per page while that is less than `api.count`.
-    pub page_count: Option<i32>,
-}
-
-/// The import.
-#[derive(Clone, Debug)]
-pub struct Import {
-    /// Which one it is.
-    pub number: i32,
-    /// What it is to read; `None`: no process has said so yet.
-    pub wanted: Option<progress::Import>,
-    /// When the project was first seen.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub completed_at: Option<Timestamp>,
 }
 
 /// The lease.
@@ -168,12 +150,8 @@ pub async fn outbox(connection: &mut PgConnection) -> Result<Outbox, StoreError>
 pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Option<Facts>, StoreError> {
     let doing = "reading the project's state";
     let row = sqlx::query!(
-        r#"select name, import_number, import_from, import_to, page_items, page_count, import_started_at, import_completed_at,
-                  holder, epoch, case when isfinite(expires_at) then expires_at end as expires_at,
+        r#"select name, holder, epoch, case when isfinite(expires_at) then expires_at end as expires_at,
                   holder is not null and expires_at > clock_timestamp() as "held!",
-                  coalesce((select reserved from argos.request_budget b
-                             where b.project_id = p.project_id
-                               and b.day = (clock_timestamp() at time zone 'UTC')::date), 0) as "reserved!",
                   (select min(verify_since) from argos.created_days d
                     where d.project_id = p.project_id) as to_verify_since,
                   (select min(requested_at) from argos.id_reads r
@@ -186,20 +164,14 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
     .await
     .map_err(StoreError::doing(doing))?;
     let Some(row) = row else { return Ok(None) };
+    let project = progress::project(connection, project_id).await?;
     Ok(Some(Facts {
         name: row.name,
-        import: Import {
-            number: row.import_number,
-            wanted: progress::Import::stored(row.import_from, row.import_to),
-            started_at: row.import_started_at,
-            completed_at: row.import_completed_at,
-        },
         writer: Writer { holder: row.holder, epoch: row.epoch, expires_at: row.expires_at, held: row.held },
         calendar: calendar::load(connection, project_id).await?,
         to_verify_since: row.to_verify_since,
         walks: walks(connection, project_id).await?,
         counts: mirror::counts(connection, project_id).await?.into_iter().collect(),
-        reserved: row.reserved,
         quarantine: quarantine(connection, project_id).await?,
         reads: reads(connection, project_id).await?,
         reads_since: row.reads_since,
@@ -208,8 +180,7 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
         erasures: erasures::of(connection, project_id).await?,
         drift: drift::counted(connection, project_id).await?,
         unknown_aml: drift::unknown_aml_as_allowed(connection, project_id).await?,
-        page_items: row.page_items,
-        page_count: row.page_count,
+        project,
     }))
 }
 

@@ -269,6 +269,9 @@ impl Engine {
         let progress = self.lanes.entry(errand.lane).or_default();
         progress.asked_at = Some(now);
         progress.passed_over = 0;
+        if let (Target::Queue, Ok(Some(report))) = (errand.target, &result) {
+            progress.requests = report.pages.max(1);
+        }
         // An errand that ended or failed at its first request has begun, too.
         if !self.walking.contains_key(&errand.lane) && progress.running.is_none() {
             progress.begun_at = Some(now);

@@ -4,7 +4,7 @@ use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::simulator::{Faults, Options, Simulator};
-use argos_sync::store::erasure;
+use argos_sync::store::{erasure, progress};
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
 use chrono::TimeDelta;
@@ -312,7 +312,7 @@ async fn p7_p9_a_mass_of_deletions_waits_for_an_operator() {
     assert_eq!(stage.world.app.metrics.project("default").erasures_held.get(), 1);
     assert_eq!(stage.world.app.metrics.project("default").erasures_pending.get(), 6);
     let mut connection = stage.database().pool.acquire().await.unwrap();
-    assert_eq!(erasure::next_due(&mut connection, "default").await.unwrap(), None);
+    assert_eq!(progress::project(&mut connection, "default").await.unwrap().confirm_at, None);
     // Nothing else waits.
     stage.world.simulator.patch(&ids[30], json!({"email": "other@example.com"}));
     let report = stage.engine.once().await.unwrap();
@@ -322,7 +322,7 @@ async fn p7_p9_a_mass_of_deletions_waits_for_an_operator() {
     let list = command(&["erasure", "list"], &url).await;
     assert!(list.contains("HELD") && list.contains(&ids[0]), "{list}");
     assert!(command(&["erasure", "release"], &url).await.contains("6 released"));
-    assert!(erasure::next_due(&mut connection, "default").await.unwrap().is_some());
+    assert!(progress::project(&mut connection, "default").await.unwrap().confirm_at.is_some());
     for _ in 0..12 {
         stage.engine.confirm().await.unwrap();
         stage.clock.advance(TimeDelta::hours(1));

@@ -226,10 +226,7 @@ async fn p7_p9_deletions_holds_and_unknown_names_are_told() {
     assert_eq!(json["erasures"]["pending"], json!({"blanked": 1}));
     assert_eq!(json["drift"]["names"].as_array().unwrap().len(), 3);
     let told = ask(url, &["explain", &blanked]).await.stdout;
-    assert_has(
-        &told,
-        &["suspected     blanked, noticed by once ", "not confirmed", "confirm: it seems to be deleted (blanked)"],
-    );
+    assert_has(&told, &["suspected     blanked, noticed by once ", "not confirmed", "next look     confirm, "]);
 
     // Too much at once waits for an operator.
     let hold = "insert into argos.erasure_holds values ('default', now() - interval '3 hours', 15, 20)";
@@ -243,7 +240,7 @@ async fn p7_p9_deletions_holds_and_unknown_names_are_told() {
     );
     let told = ask(url, &["explain", &blanked]).await.stdout;
     assert_has(&told, &["held          the project's deletions wait for an operator"]);
-    assert!(!told.contains("confirm: "), "{told}");
+    assert!(!told.contains("confirm, "), "{told}");
 
     world.database.execute("delete from argos.erasure_holds").await;
     for _ in 0..2 {
@@ -434,8 +431,9 @@ async fn p11_explain_tells_every_version_and_event_and_nothing_of_the_person() {
             "list at version 3",
             "id at version 3",
             "waits         lag, since ",
-            "refresh: it waits to be read by id (lag)",
-            "hot: the next walk",
+            "next look     refresh, as soon as the budget allows: it waits to be read by id",
+            "and by        hot, ",
+            "no process reads this project now",
             "list by once",
             "change, list by hot",
             "change, id by refresh, epoch 1 request ",
@@ -453,6 +451,7 @@ async fn p11_explain_tells_every_version_and_event_and_nothing_of_the_person() {
         world.database.number(&format!("select count(*) from argos.outbox where submission_id = '{id}'")).await;
     assert_eq!(story["events"].as_array().unwrap().len() as i64, events);
     assert_eq!((&story["submission"]["kyc_result"], &story["next"][1]["lane"]), (&json!("approved"), &json!("hot")));
+    assert!(story["next"][1]["latest_at"].as_str() > story["next"][1]["expected_at"].as_str(), "{story}");
     assert!(story["day"]["covered_at"].is_string() && story["submission"]["gone_at"].is_null(), "{story}");
     let text = story.to_string();
     assert!(!text.contains("\"item\"") && !text.contains("email") && !text.contains("body"), "{text}");

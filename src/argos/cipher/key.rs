@@ -1,8 +1,10 @@
 //! The key's 32 bytes, made from a secret.
 
+use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::encoding::base64;
+use super::{BLOCK, SALT};
 use crate::config::KeyForm;
 
 /// Why a secret makes no key. Holds nothing of it.
@@ -26,6 +28,18 @@ pub(super) fn derive(form: KeyForm, secret: &str) -> Result<[u8; 32], KeyError> 
         KeyForm::Hex => fitting(hex::decode(secret).ok()).ok_or(KeyError::NotHex),
         KeyForm::Base64 => fitting(base64(secret)).ok_or(KeyError::NotBase64),
     }
+}
+
+/// Makes key and IV from a passphrase and a salt, as `CryptoJS.AES` and `openssl enc -md md5` do: `EVP_BytesToKey` with one
+/// round of MD5, each digest over the one before, the passphrase and the salt.
+pub(super) fn from_passphrase(passphrase: &str, salt: [u8; SALT]) -> ([u8; 32], [u8; BLOCK]) {
+    let digest = |before: &[u8]| -> [u8; BLOCK] { Md5::digest([before, passphrase.as_bytes(), &salt].concat()).into() };
+    let first = digest(&[]);
+    let second = digest(&first);
+    let mut key = [0; 32];
+    key[..BLOCK].copy_from_slice(&first);
+    key[BLOCK..].copy_from_slice(&second);
+    (key, digest(&second))
 }
 
 /// The first 32 bytes, zero bytes where there are none.

@@ -2,7 +2,8 @@
 //!
 //! The documents name AES-256, ECB (since August 2024; CBC before), GCM, and a key "generated using the API Key". How it
 //! is generated, the padding, the encoding and the place of IV, nonce and tag are not documented (docs/encryption.md),
-//! so a [`Variant`] is a choice of each. PKCS#7 padding is taken for granted. Nothing here reads a clock, a file or a
+//! so a [`Variant`] is a choice of each. One more is what `CryptoJS.AES.encrypt(text, passphrase)` gives, which samples in
+//! JavaScript often use: it makes the key by itself, with MD5. PKCS#7 padding is taken for granted. Nothing here reads a clock, a file or a
 //! source of randomness.
 
 mod encoding;
@@ -15,13 +16,17 @@ use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, Nonce};
-use secrecy::{ExposeSecret, SecretBox};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 pub use self::key::KeyError;
 use crate::config::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 
 /// The size of a block and of an IV, in bytes.
 const BLOCK: usize = 16;
+/// What a text begins with that was encrypted with a passphrase ...
+const SALTED: [u8; 8] = *b"Salted__";
+/// ... and the size of the salt behind it, in bytes.
+const SALT: usize = 8;
 /// The size of GCM's nonce, in bytes.
 const NONCE: usize = 12;
 /// The size of GCM's tag, in bytes.
@@ -43,9 +48,11 @@ impl Variant {
     pub fn all() -> impl Iterator<Item = Self> {
         let modes = MODES.into_iter().filter_map(|(_, mode)| mode);
         modes.flat_map(|mode| {
-            KEY_FORMS
-                .into_iter()
-                .flat_map(move |(_, key)| ENCODINGS.into_iter().map(move |(_, encoding)| Self { mode, key, encoding }))
+            // A passphrase is the secret itself.
+            let forms = if mode == CipherMode::CbcPassphrase { &KEY_FORMS[..1] } else { &KEY_FORMS };
+            forms.iter().flat_map(move |(_, key)| {
+                ENCODINGS.into_iter().map(move |(_, encoding)| Self { mode, key: *key, encoding })
+            })
         })
     }
 
@@ -66,6 +73,8 @@ pub struct Undecryptable(pub &'static str);
 pub struct Cipher {
     variant: Variant,
     key: SecretBox<[u8; 32]>,
+    /// The secret itself, where it is a passphrase.
+    passphrase: SecretString,
 }
 
 impl Cipher {
@@ -74,7 +83,11 @@ impl Cipher {
     /// # Errors
     /// When the secret is not what the variant's form of keys asks for.
     pub fn new(variant: Variant, secret: &str) -> Result<Self, KeyError> {
-        Ok(Self { variant, key: SecretBox::new(Box::new(key::derive(variant.key, secret)?)) })
+        let (key, passphrase) = match variant.mode {
+            CipherMode::CbcPassphrase => ([0; 32], secret),
+            _ => (key::derive(variant.key, secret)?, ""),
+        };
+        Ok(Self { variant, key: SecretBox::new(Box::new(key)), passphrase: passphrase.into() })
     }
 
     /// The plain bytes of an encrypted text. ECB and CBC cannot tell a wrong key for certain: the result may be garbage.
@@ -89,7 +102,7 @@ impl Cipher {
             length if length % BLOCK != 0 => Err(Undecryptable("its length is not that of whole blocks")),
             _ => Ok(()),
         };
-        let cbc = |iv: [u8; BLOCK], sealed: &[u8]| {
+        let cbc = |key: &[u8; 32], iv: [u8; BLOCK], sealed: &[u8]| {
             blocks(sealed)?;
             let opened = cbc::Decryptor::<Aes256>::new(key.into(), &iv.into()).decrypt_padded_vec::<Pkcs7>(sealed);
             opened.map_err(|_| PADDING)
@@ -102,10 +115,16 @@ impl Cipher {
             }
             CipherMode::CbcPrefixedIv => {
                 let (iv, sealed) = sealed.split_first_chunk().ok_or(Undecryptable("it is too short for an IV"))?;
-                cbc(*iv, sealed)
+                cbc(key, *iv, sealed)
             }
-            CipherMode::CbcZeroIv => cbc([0; BLOCK], &sealed),
-            CipherMode::CbcKeyIv => cbc(first(key), &sealed),
+            CipherMode::CbcZeroIv => cbc(key, [0; BLOCK], &sealed),
+            CipherMode::CbcKeyIv => cbc(key, first(key), &sealed),
+            CipherMode::CbcPassphrase => {
+                let salted = sealed.strip_prefix(&SALTED).and_then(|salted| salted.split_first_chunk());
+                let (salt, sealed) = salted.ok_or(Undecryptable("it does not begin with Salted__ and a salt"))?;
+                let (key, iv) = key::from_passphrase(self.passphrase.expose_secret(), *salt);
+                cbc(&key, iv, sealed)
+            }
             CipherMode::Gcm => {
                 let too_short = Undecryptable("it is too short for a nonce and a tag");
                 let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(too_short)?;
@@ -122,16 +141,22 @@ impl Cipher {
     }
 
     /// The encrypted text of plain bytes. `fresh` must be random and new each time: it is the prefixed IV, its first 12
-    /// bytes the nonce of GCM. Modes that have neither do not use it.
+    /// bytes the nonce of GCM, its first 8 the salt of a passphrase. Modes that have none of these do not use it.
     pub fn encrypt(&self, plain: &[u8], fresh: [u8; BLOCK]) -> String {
         let key = self.key.expose_secret();
-        let cbc =
-            |iv: [u8; BLOCK]| cbc::Encryptor::<Aes256>::new(key.into(), &iv.into()).encrypt_padded_vec::<Pkcs7>(plain);
+        let cbc = |key: &[u8; 32], iv: [u8; BLOCK]| {
+            cbc::Encryptor::<Aes256>::new(key.into(), &iv.into()).encrypt_padded_vec::<Pkcs7>(plain)
+        };
         let sealed = match self.variant.mode {
             CipherMode::Ecb => ecb::Encryptor::<Aes256>::new(key.into()).encrypt_padded_vec::<Pkcs7>(plain),
-            CipherMode::CbcPrefixedIv => [fresh.as_slice(), &cbc(fresh)].concat(),
-            CipherMode::CbcZeroIv => cbc([0; BLOCK]),
-            CipherMode::CbcKeyIv => cbc(first(key)),
+            CipherMode::CbcPrefixedIv => [fresh.as_slice(), &cbc(key, fresh)].concat(),
+            CipherMode::CbcZeroIv => cbc(key, [0; BLOCK]),
+            CipherMode::CbcKeyIv => cbc(key, first(key)),
+            CipherMode::CbcPassphrase => {
+                let salt: [u8; SALT] = first(&fresh);
+                let (key, iv) = key::from_passphrase(self.passphrase.expose_secret(), salt);
+                [SALTED.as_slice(), &salt, &cbc(&key, iv)].concat()
+            }
             CipherMode::Gcm => {
                 let nonce: [u8; NONCE] = first(&fresh);
                 let sealed = Aes256Gcm::new(key.into()).encrypt(&nonce.into(), plain);

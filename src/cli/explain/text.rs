@@ -5,7 +5,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Story;
+use super::next::Look;
 use crate::cli::output::{COLUMNS, lines, row};
+use crate::clock::Timestamp;
 use crate::store::explain::{Event, Version};
 use crate::words::{ago, at_and_ago, moment};
 
@@ -52,11 +54,18 @@ pub(super) fn of(story: &Story) -> String {
     if let Some(waiting) = &story.waiting {
         row(&mut text, "waits", &format!("{}, since {}", waiting.reason, at_and_ago(waiting.requested_at, now)));
     }
-    for look in &story.next {
-        row(&mut text, "looked at by", &format!("{}: {}", look.lane, look.why));
+    for (i, look) in story.next.iter().enumerate() {
+        row(
+            &mut text,
+            if i == 0 { "next look" } else { "and by" },
+            &format!("{}, {}: {}", look.lane, when(look, now), look.why),
+        );
+    }
+    if !story.next.is_empty() && !story.writer_held {
+        row(&mut text, "but", "no process reads this project now: these times begin when one does");
     }
     if story.submission.as_ref().is_some_and(|submission| submission.gone_at.is_some()) {
-        row(&mut text, "looked at by", "nobody, unless a list shows it again");
+        row(&mut text, "next look", "none, unless a list shows it again");
     }
     if !story.versions.is_empty() {
         text.push_str("\nversions\n");
@@ -71,6 +80,20 @@ pub(super) fn of(story: &Story) -> String {
         write_event(&mut text, event);
     }
     text
+}
+
+/// When a look is expected, and when it comes at the latest.
+fn when(look: &Look, now: Timestamp) -> String {
+    let expected = look.expected_at.map(|at| if at > now { ago(at, now) } else { "now".to_owned() });
+    let latest = look.latest_at.map(|at| match at > now {
+        true => format!("at the latest {}", at_and_ago(at, now)),
+        false => format!("overdue since {}", at_and_ago(at, now)),
+    });
+    match (expected, latest) {
+        (Some(expected), Some(latest)) => format!("{expected}, {latest}"),
+        (Some(when), None) | (None, Some(when)) => when,
+        (None, None) => "as soon as the budget allows".to_owned(),
+    }
 }
 
 /// Whether it seems to be deleted, and what was erased.

@@ -2,70 +2,174 @@
 
 use std::time::Duration;
 
-use super::{DAY, Known};
-use crate::config::Poll;
+use super::{DAY, Known, Stated, room};
+use crate::cli::output::lines;
+use crate::config::{Poll, Settings};
 use crate::sync::plan::{Forecast, REQUEST, Share};
+use crate::words::{at_most as length, count, grouped};
 
-/// A few lines that can be understood without having read anything else.
-pub(super) fn text(known: &Known, forecast: &Forecast, poll: &Poll) -> String {
-    let mut lines = vec![
-        format!(
-            "{} submissions created over {} days, {} of them open; {} per page; {} requests a day.",
-            grouped(known.calendar.submissions(None)),
-            grouped(known.calendar.days.len() as u64),
-            grouped(known.open()),
-            grouped(known.page),
-            grouped(known.budget)
-        ),
-        String::new(),
-        row("lane", "reads", "requests a day", "every", "a change is seen within"),
+/// How wide sentences are.
+const COLUMNS: usize = 100;
+
+/// Requests one after the other, of which each takes as long as one is taken to take: more than this part of a day, and
+/// it is said how quick they must be.
+const BUSY: f64 = 0.8;
+
+/// A page that can be understood without having read anything else.
+pub(super) fn text(known: &Known, stated: &Stated, settings: &Settings) -> String {
+    let forecast = &stated.forecast;
+    let paragraphs = [
+        given(known),
+        table(known, forecast, &settings.poll),
+        deletions(stated, settings),
+        import(known, stated),
+        shortages(known, forecast, &settings.poll),
     ];
-    lines.extend(lanes(forecast, poll));
-    let used = known.budget as f64 - forecast.spare - 0.02 * forecast.budget;
-    let reserve = "single submissions (refresh, checks), at most";
-    lines.push(row("single", reserve, &grouped((0.02 * forecast.budget) as u64), "", ""));
-    lines.push(row("", "left over", &grouped((known.budget as f64 - used - 0.02 * forecast.budget) as u64), "", ""));
-    lines.push(String::new());
-    let import = known.import();
-    let time = REQUEST.mul_f64(import as f64).max(DAY.mul_f64(import as f64 / forecast_import(forecast)));
-    lines.push(format!("A first import takes {} requests, at most {}.", grouped(import), length(time)));
-    lines.extend(shortages(known, forecast, poll));
-    lines.push(String::new());
-    lines.join("\n")
+    let paragraphs = paragraphs.into_iter().filter(|text| !text.is_empty());
+    paragraphs.map(|text| text + "\n").collect::<Vec<_>>().join("\n")
 }
 
-/// Requests a day that an import gets, which takes the sweep's place.
-fn forecast_import(forecast: &Forecast) -> f64 {
-    (forecast.spare + forecast.sweep.map_or(0.0, |sweep| sweep.granted)).max(0.1 * forecast.budget)
+/// A paragraph of sentences.
+fn paragraph(sentences: &[String]) -> String {
+    lines(&sentences.join(" "), COLUMNS).join("\n")
 }
 
-fn lanes(forecast: &Forecast, poll: &Poll) -> Vec<String> {
-    let requests = |share: &Share| grouped(share.granted.round() as u64);
+/// What is planned for.
+fn given(known: &Known) -> String {
+    let mut sentences = vec![format!(
+        "{} created over {}, {} of them open; {} per page; {} a day.",
+        count(known.calendar.submissions(None), "submission"),
+        count(known.calendar.days.len() as u64, "day"),
+        grouped(known.open()),
+        grouped(known.page),
+        requests(known.budget)
+    )];
+    if known.lacking.screenings {
+        sentences
+            .push("Lists lack aml: a walk reads its days twice, the second time with request_type=aml.".to_owned());
+    }
+    if known.lacking.details {
+        sentences.push("Lists lack other fields: what they show as new or changed is read by id, too.".to_owned());
+    }
+    paragraph(&sentences)
+}
+
+/// Who reads what, and what that costs. The column of requests adds up to the budget.
+fn table(known: &Known, forecast: &Forecast, poll: &Poll) -> String {
+    let mut rows = lanes(known, forecast, poll);
+    rows.push(Row::new("single", "submissions by id: refresh, confirm, canary", forecast.single.round()));
+    let mut probe = Row::new("probe", "what the vendor's API does", forecast.probe.round());
+    probe.every = length(known.probe_every);
+    rows.push(probe);
+    let used = rows.iter().map(|row| row.requests.unwrap_or(0)).sum::<u64>();
+    rows.push(Row::new("", "left over, for whoever has more to do", known.budget.saturating_sub(used) as f64));
+    rows.push(Row::new("", "together", known.budget as f64));
+    let head = line("lane", "reads", "requests a day", "every", "a change is seen within");
+    let lines = rows.iter().map(|row| {
+        let number = row.requests.map(grouped).unwrap_or_default();
+        line(&row.lane, &row.reads, &number, &row.every, &row.within)
+    });
+    [head].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+struct Row {
+    lane: String,
+    reads: String,
+    /// `None`: in the row above.
+    requests: Option<u64>,
+    every: String,
+    within: String,
+}
+
+impl Row {
+    fn new(lane: &str, reads: &str, requests: f64) -> Self {
+        let (lane, reads) = (lane.to_owned(), reads.to_owned());
+        Self { lane, reads, requests: Some(requests as u64), every: String::new(), within: String::new() }
+    }
+
+    fn times(self, every: Duration, within: Duration) -> Self {
+        Self { every: length(every), within: length(within), ..self }
+    }
+}
+
+fn line(lane: &str, reads: &str, requests: &str, every: &str, within: &str) -> String {
+    format!("{lane:7} {reads:46} {requests:>14}  {every:8} {within}").trim_end().to_owned()
+}
+
+fn lanes(known: &Known, forecast: &Forecast, poll: &Poll) -> Vec<Row> {
+    let of = |lane: &str, reads: &str, share: &Share| {
+        Row::new(lane, reads, share.granted.round()).times(share.every, share.seen_within)
+    };
     let before = poll.lookback.as_secs() / DAY.as_secs();
     let newest =
         if before == 1 { "today and the day before".to_owned() } else { format!("today and the {before} days before") };
-    let hot = &forecast.hot;
-    let mut rows = vec![row("hot", &newest, &requests(hot), &length(hot.every), &length(hot.seen_within))];
-    let mut first = true;
-    for age in &forecast.ages {
-        let Some(every) = age.every else { continue };
+    let mut rows = vec![of("hot", &newest, &forecast.hot)];
+    let served: Vec<_> = forecast.ages.iter().filter_map(|age| Some((age, age.every?))).collect();
+    for (i, (age, every)) in served.iter().enumerate() {
         let what = format!("what is still open, {} days old", age.days);
-        let (lane, requests) = if first { ("open", requests(&forecast.open)) } else { ("", String::new()) };
-        rows.push(row(lane, &what, &requests, &length(every), &length(age.seen_within)));
-        first = false;
-    }
-    if first && forecast.open.round + forecast.ages.len() as u64 > 0 {
-        rows.push(row("open", "what is still open: as often as the sweep", "0", "", ""));
+        let row = Row::new("open", &what, forecast.open.granted.round()).times(*every, age.seen_within);
+        rows.push(if i == 0 { row } else { Row { lane: String::new(), requests: None, ..row } });
     }
     if let Some(sweep) = &forecast.sweep {
-        let what = format!("all older days, {} requests a round", grouped(sweep.round));
-        rows.push(row("sweep", &what, &requests(sweep), &length(sweep.every), &length(sweep.seen_within)));
+        if served.is_empty() {
+            let what = "what is still open: left to the sweep";
+            rows.push(Row::new("open", what, forecast.open.granted.round()).times(sweep.every, sweep.seen_within));
+        }
+        rows.push(of("sweep", &format!("all older days, {} a round", requests(sweep.round)), sweep));
+    }
+    if forecast.verify.granted > 0.0 {
+        let marked = known.calendar.days.iter().filter(|row| row.verify).count() as u64;
+        let what = format!("{} in which somebody was missing", count(marked, "day"));
+        rows.push(Row::new("verify", &what, forecast.verify.granted.round()));
     }
     rows
 }
 
+fn requests(number: u64) -> String {
+    count(number, "request")
+}
+
+/// How soon it is known that the vendor has deleted a submission.
+fn deletions(stated: &Stated, settings: &Settings) -> String {
+    let (newest, older) = stated.deletions;
+    let both = |newest: Duration, older: Option<Duration>| match older {
+        Some(older) => format!("{} (newest days) or {} (older)", length(newest), length(older)),
+        None => length(newest),
+    };
+    paragraph(&[
+        format!(
+            "A submission that the vendor no longer shows is noticed within {}.",
+            both(newest.suspected_within, older.map(|older| older.suspected_within))
+        ),
+        format!(
+            "It is then asked for by id, twice, {} apart (erasure.confirm_after): believed within {}.",
+            length(settings.erasure.confirm_after),
+            both(newest.carried_out_within, older.map(|older| older.carried_out_within))
+        ),
+    ])
+}
+
+fn import(known: &Known, stated: &Stated) -> String {
+    let import = &stated.import;
+    let mut sentences =
+        vec![format!("A first import takes {}, at most {}.", requests(import.requests), length(import.within))];
+    if known.lacking.details {
+        let all = grouped(known.calendar.submissions(None));
+        sentences.push(match import.details_within {
+            Some(within) => format!("Then {all} submissions are read by id: all of it within {}.", length(within)),
+            None => format!(
+                "Then {all} submissions would have to be read by id, and {} new ones a day: there is only room for {}. \
+                 Raise api.requests_per_day, or what they lack comes ever later.",
+                grouped(known.new_per_day().ceil() as u64),
+                grouped(room(&stated.forecast) as u64)
+            ),
+        });
+    }
+    paragraph(&sentences)
+}
+
 /// A sentence for each lane that gets less than it needs, and one that says what would be enough.
-fn shortages(known: &Known, forecast: &Forecast, poll: &Poll) -> Vec<String> {
+fn shortages(known: &Known, forecast: &Forecast, poll: &Poll) -> String {
     let mut sentences = Vec::new();
     if let Some(sweep) = forecast.sweep.filter(|sweep| sweep.short) {
         sentences.push(format!(
@@ -89,49 +193,28 @@ fn shortages(known: &Known, forecast: &Forecast, poll: &Poll) -> Vec<String> {
         ));
     }
     if !sentences.is_empty() {
-        let need = forecast.hot.need + forecast.open.need + forecast.sweep.map_or(0.0, |sweep| sweep.need);
-        let mut enough = need / 0.98;
-        let unit = 10f64.powf(enough.log10().floor() - 1.0);
-        enough = (enough / unit).ceil() * unit;
         sentences.push(format!(
             "For all of it, raise api.requests_per_day to {} if the vendor allows that, or api.count if its pages hold more than {}.",
-            grouped(enough as u64),
+            grouped(enough(forecast)),
             grouped(known.page)
         ));
-        sentences.insert(0, String::new());
     }
-    sentences
+    let used = forecast.budget - forecast.spare - forecast.single;
+    let day = DAY.as_secs_f64();
+    if used * REQUEST.as_secs_f64() > BUSY * day {
+        sentences.push(format!(
+            "Requests go one after the other: these times need answers within {} ms on average.",
+            grouped((BUSY * day * 1000.0 / used) as u64)
+        ));
+    }
+    // Each begins a line.
+    sentences.into_iter().map(|sentence| paragraph(&[sentence])).collect::<Vec<_>>().join("\n")
 }
 
-fn row(lane: &str, reads: &str, requests: &str, every: &str, seen: &str) -> String {
-    format!("{lane:7} {reads:46} {requests:>14}  {every:8} {seen}").trim_end().to_owned()
-}
-
-/// A number with its thousands set apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A length of time in its two largest units, rounded up.
-fn length(time: Duration) -> String {
-    let seconds = time.as_secs_f64().ceil() as u64;
-    let (unit, large, small, names) = match seconds {
-        0..60 => return format!("{seconds}s"),
-        60..3_600 => (1, 60, 60, ("m", "s")),
-        3_600..86_400 => (60, 60, 60, ("h", "m")),
-        _ => (3_600, 24, 24, ("d", "h")),
-    };
-    let units = seconds.div_ceil(unit);
-    match (units / large, units % small) {
-        (whole, 0) => format!("{whole}{}", names.0),
-        (whole, rest) => format!("{whole}{} {rest}{}", names.0, names.1),
-    }
+/// Requests a day with which nobody is short, in two digits.
+fn enough(forecast: &Forecast) -> u64 {
+    let need = forecast.hot.need + forecast.open.need + forecast.sweep.map_or(0.0, |sweep| sweep.need) + forecast.probe;
+    let enough = need / (1.0 - forecast.single / forecast.budget);
+    let unit = 10f64.powf(enough.log10().floor() - 1.0);
+    ((enough / unit).ceil() * unit).ceil() as u64
 }

@@ -107,11 +107,11 @@ fn budget(known: &Known) -> String {
     match (budget.per_day, budget.left) {
         (Some(per_day), Some(left)) => format!(
             "{} of {} requests reserved today (UTC), {} left",
-            grouped(budget.reserved),
+            grouped(i128::from(budget.reserved)),
             grouped(i128::from(per_day)),
             grouped(i128::from(left))
         ),
-        _ => format!("{} requests reserved today (UTC); not configured here", grouped(budget.reserved)),
+        _ => format!("{} requests reserved today (UTC); not configured here", grouped(i128::from(budget.reserved))),
     }
 }
 

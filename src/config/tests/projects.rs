@@ -137,7 +137,7 @@ fn each_project_has_its_encryption() {
 fn mistakes_about_encryption_are_named() {
     Given::file("api.encryption = 'aes'\napi.encryption_requests = true").fails_with(&[
         "api.encryption = \"aes\" (FILE) must be \"off\" or \"ecb\" or \"cbc-prefixed-iv\" or \"cbc-zero-iv\" or \"cbc-key-iv\" \
-         or \"gcm\"",
+         or \"cbc-passphrase\" or \"gcm\"",
     ]);
     Given::file("api.encryption_requests = true").fails_with(&[
         "api.encryption_requests (FILE) is true although api.encryption (default) is \"off\": say how requests are encrypted",

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate, NaiveTime};
@@ -154,7 +155,7 @@ fn a_change_of_mode_is_told_once_and_unclear_is_none() {
     let at = |hours| Timestamp::UNIX_EPOCH + TimeDelta::hours(hours);
     let filter = |value: &str| vec![Finding::new(Fact::Filter, value, String::new())];
     let mut known = Findings::new(BTreeMap::new(), None, None);
-    assert!(known.due(at(0), "s"));
+    assert!(known.due(at(0), "s", 100_000));
     assert_eq!(known.learn(filter("created"), at(0), "s"), []);
     known.learn(vec![Finding::new(Fact::Slack, json!({"before": 0, "after": 0}), String::new())], at(1), "s");
     assert_eq!(known.filter, Filter::Created { before: 0, after: 0 });
@@ -167,9 +168,20 @@ fn a_change_of_mode_is_told_once_and_unclear_is_none() {
     assert_eq!(known.facts[&Fact::Filter].changed_at, Some(at(3)), "stays visible");
     assert_eq!(known.learn(filter("created"), at(5), "s"), [Fact::Filter]);
     assert_eq!(known.filter, Filter::UNKNOWN, "the old days more prove nothing");
-    assert!(!known.due(at(28), "s") && known.due(at(29), "s") && known.due(at(6), "other"));
+    let due = |hours, source| known.due(at(hours), source, 100_000);
+    assert!(!due(28, "s") && due(29, "s") && due(6, "other"));
     assert_eq!(known.learn(filter("updated"), at(6), "other"), [], "somebody changed the settings");
     assert_eq!(known.facts.keys().copied().collect::<Vec<_>>(), [Fact::Filter]);
+}
+
+#[test]
+fn p8_a_probe_that_cannot_tell_is_repeated_as_often_as_the_budget_allows() {
+    let mut known = Findings::new(BTreeMap::new(), None, None);
+    let hours = |known: &Findings, per_day| known.probe_every(per_day).as_secs_f64() / 3600.0;
+    let every = [100_000, 9_600, 2_000, 100].map(|per_day| hours(&known, per_day).round());
+    assert_eq!(every, [1.0, 1.0, 5.0, 24.0]);
+    known.learn(vec![Finding::new(Fact::Filter, "created", String::new())], Timestamp::UNIX_EPOCH, "s");
+    assert_eq!(hours(&known, 100_000), 24.0);
 }
 
 #[test]

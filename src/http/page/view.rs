@@ -281,7 +281,7 @@ fn results(known: &Known) -> Vec<Bar> {
         label: if label == "none" { "no result".to_owned() } else { label.to_owned() },
         class,
         text: grouped(value),
-        part: part(value, total),
+        part: part(u64::try_from(value).unwrap_or(0), u64::try_from(total).unwrap_or(0)),
     };
     let documented = ORDER.iter().filter_map(|(name, class)| Some(bar(name, class, *counts.get(*name)?)));
     let other = counts.iter().filter(|(name, _)| ORDER.iter().all(|(known, _)| known != name));
@@ -289,14 +289,13 @@ fn results(known: &Known) -> Vec<Bar> {
 }
 
 fn budget_bar(known: &Known) -> Option<Bar> {
-    let per_day = i64::try_from(known.budget.per_day?).ok()?;
-    let part = part(known.budget.reserved, per_day);
+    let part = part(known.budget.reserved, known.budget.per_day?);
     let class = if part >= 950 { "r4" } else { "r0" };
     Some(Bar { label: String::new(), class, text: String::new(), part })
 }
 
 fn budget_text(known: &Known) -> String {
-    let reserved = grouped(known.budget.reserved);
+    let reserved = grouped(i128::from(known.budget.reserved));
     match (known.budget.per_day, known.budget.left) {
         (Some(per_day), Some(left)) => format!(
             "{reserved} of {} requests reserved today (UTC), {} left",
@@ -307,9 +306,8 @@ fn budget_text(known: &Known) -> String {
     }
 }
 
-fn part(value: i64, whole: i64) -> u64 {
-    let (value, whole) = (u64::try_from(value).unwrap_or(0), u64::try_from(whole).unwrap_or(0));
-    (value.saturating_mul(1_000)).checked_div(whole).unwrap_or(0).min(1_000)
+fn part(value: u64, whole: u64) -> u64 {
+    value.saturating_mul(1_000).checked_div(whole).unwrap_or(0).min(1_000)
 }
 
 fn flag_row(flag: RedFlag, now: Timestamp) -> Flag {

@@ -13,8 +13,6 @@ use crate::store::error::StoreError;
 pub struct Erasures {
     /// What is not confirmed yet, by kind.
     pub pending: BTreeMap<String, i64>,
-    /// When the first of it is looked at; `None`: nothing is pending, or all of it is held.
-    pub next_check_at: Option<Timestamp>,
     /// What waits for an operator.
     pub hold: Option<Hold>,
     /// Receipts: what was carried out.
@@ -41,7 +39,6 @@ pub(super) async fn of(connection: &mut PgConnection, project_id: &str) -> Resul
     .map_err(StoreError::doing("counting receipts"))?;
     Ok(Erasures {
         pending: pending.into_iter().map(|row| (row.kind, row.count)).collect(),
-        next_check_at: erasure::next_due(connection, project_id).await?,
         hold: erasure::hold(connection, project_id).await?,
         carried_out: receipts.count,
         last_at: receipts.last_at,

@@ -16,17 +16,14 @@ use crate::config::{Dialect, Parameters};
 use crate::domain::calendar::DayRange;
 use crate::domain::canonical::at;
 use crate::domain::names::filled;
-use crate::domain::probe::Findings;
 use crate::domain::probe::judge::{DayCount, Observations, Reply, Screenings, Seen, choose_day, judge};
+use crate::domain::probe::{Findings, MOST_REQUESTS};
 use crate::domain::time;
 use crate::store::error::StoreError;
 use crate::store::id_reads::{self, Reason};
 use crate::store::lease::Lease;
 use crate::store::{probe, views};
 use crate::sync::error::SyncError;
-
-/// The most requests of one probe (tries apart).
-const MOST_REQUESTS: u64 = 9;
 
 /// With fewer known submissions than this around the day, a wider period is asked for as well.
 const KNOWN_ENOUGH: usize = 8;
@@ -69,7 +66,7 @@ impl Engine {
 
     /// Whether it is time to probe, by what is stored.
     pub fn probe_due(&self, findings: &Findings) -> bool {
-        findings.due(self.parts.clock.now(), &self.probe_source())
+        findings.due(self.parts.clock.now(), &self.probe_source(), self.parts.project.api.requests_per_day)
     }
 
     async fn ask_around(&mut self) -> Result<Findings, SyncError> {

@@ -22,7 +22,7 @@ use crate::metrics::{Alerts, PLANNED};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
 use crate::store::progress::{self, Project};
-use crate::store::{alerts, budget, calendar, database, erasure, id_reads, mirror, outbox, probe, views};
+use crate::store::{alerts, budget, calendar, database, mirror, outbox, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
 
@@ -36,15 +36,9 @@ pub(super) struct Picture {
     pub(super) calendar: Calendar,
     /// Requests of today that nobody has reserved.
     unreserved: u64,
-    /// Submissions that wait to be read by id for another reason than their details.
-    refresh: u64,
-    /// Whether any waits for its details.
-    details: bool,
     pub(super) findings: Findings,
     /// What lists lack.
     pub(super) lacking: Lacking,
-    /// When the next suspected deletion is to be looked at again.
-    confirm_at: Option<Timestamp>,
 }
 
 impl Picture {
@@ -81,7 +75,8 @@ impl Engine {
     /// Shows the plan in the metrics.
     pub(super) fn show_plan(&self) {
         let (forecast, picture) = (plan::forecast(&self.situation()), self.picture());
-        let shares = [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, forecast.verify];
+        let shares =
+            [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, Some(forecast.verify)];
         let metrics = &self.parts.metrics;
         for (lane, share) in PLANNED.into_iter().zip(shares) {
             let (every, seen_within, short) =
@@ -166,37 +161,28 @@ impl Engine {
             self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
-        progress::want_from(&mut transaction, &project_id, self.parts.settings.poll.since).await?;
-        let project = progress::project(&mut transaction, &project_id).await?;
+        let since = self.parts.settings.poll.since;
+        let mut project = progress::project(&mut transaction, &project_id).await?;
+        if project.import.is_none_or(|import| import.begins_after(since)) {
+            progress::want_from(&mut transaction, &project_id, since).await?;
+            project = progress::project(&mut transaction, &project_id).await?;
+        }
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
-        let refresh = id_reads::count(&mut transaction, &project_id).await?;
-        let details = id_reads::details_wait(&mut transaction, &project_id).await?;
         let findings = probe::findings(&mut transaction, &project_id).await?;
         let lacking = findings.lacking(&views::fields(&mut transaction, &project_id).await?);
-        let confirm_at = erasure::next_due(&mut transaction, &project_id).await?;
-        let left = budget::left(&mut transaction, &project_id, self.parts.project.api.requests_per_day).await?;
         transaction.commit().await.map_err(StoreError::doing("reading the project's state"))?;
         if let Some(count) = project.page_count {
             self.count = self.count.min(count);
         }
+        let unreserved = self.parts.project.api.requests_per_day.saturating_sub(project.reserved);
         // What was left when the block was reserved says nothing of a new day, nor of what others took since.
         if let Some(block) = &mut self.block {
-            block.remaining = left;
+            block.remaining = unreserved;
         }
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
-        self.picture = Some(Picture {
-            read_at: now,
-            project,
-            calendar,
-            unreserved: left,
-            refresh,
-            details,
-            findings,
-            lacking,
-            confirm_at,
-        });
+        self.picture = Some(Picture { read_at: now, project, calendar, unreserved, findings, lacking });
         // Where another process, or an earlier life of this one, stopped.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
@@ -236,10 +222,11 @@ impl Engine {
             import,
             lanes: &self.lanes,
             phases: picture.lacking.phases(),
-            refresh: picture.refresh,
-            details: picture.details,
-            confirm_at: picture.confirm_at,
+            refresh: project.refresh,
+            details: project.details,
+            confirm_at: project.confirm_at,
             canary_at: self.canary_at,
+            probe_every: picture.findings.probe_every(self.parts.project.api.requests_per_day),
         }
     }
 

@@ -1,26 +1,39 @@
-//! What the budget gives each lane, and how soon each sees a change at that.
+//! At which pace each lane reads, and how soon it sees a change at that.
 
 use std::time::Duration;
 
-use super::{Situation, open, sweep};
+use super::budget::{FLOOR, Granted, Needs, divide};
+use super::open::{self, OpenDay};
+use super::{Situation, sweep, verify};
+use crate::config::Poll;
 use crate::domain::lane::Lane;
+use crate::domain::probe;
 
 /// How long a request is taken to last at most when a time is stated.
 pub const REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) const DAY: f64 = 86_400.0;
 
-/// The part of the budget that open, sweep, import and verify each keep when it is short.
-pub(super) const FLOOR: f64 = 0.1;
-
-/// The part that is kept for single submissions.
-pub(super) const RESERVE: f64 = 0.02;
-
 /// How much quicker than it must the open lane works off what is due, so that days that are due together do not wait
 /// for one another too long.
 const OPEN_HASTE: f64 = 1.5;
 
-/// What the plan comes to: the division of the budget, and what follows from it.
+/// So much longer may take what the budget bounds: it takes part in the ups and downs of what is left of the day.
+const UPS_AND_DOWNS: f64 = 1.15;
+
+/// Requests of other lanes that one of the lane verify may have to wait for when it is due, and its own: nine, then those
+/// that have waited as long, each after one of the hot lane.
+const VERIFY_WAITS: f64 = 13.0;
+
+/// Turns of single submissions that a confirmation may have to wait for: the pause after another one, which takes two
+/// requests, and a turn of refresh and canary each.
+const CONFIRM_WAITS: f64 = 4.0;
+
+/// Requests of other lanes in between, and its own two.
+const CONFIRM_REQUESTS: f64 = 10.0;
+
+/// What the plan comes to: the division of the budget, and what follows from it. `hot`, `open`, `sweep` or `backfill`,
+/// `verify` (what they are granted), `probe`, `single` and `spare` add up to `budget`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
     /// Requests per day that are counted on: the day's, or fewer when so many are gone that the rest must last.
@@ -35,14 +48,21 @@ pub struct Forecast {
     pub sweep: Option<Share>,
     /// The import that is due; `seen_within` is the time it still takes.
     pub backfill: Option<Share>,
-    /// Days in which somebody was missing, if there are any.
-    pub verify: Option<Share>,
-    /// Requests per day for single submissions.
+    /// Days in which somebody was missing. It is granted something only while there are any; `seen_within` is the time
+    /// from the moment at which a day is marked until it is known who is missing.
+    pub verify: Share,
+    /// Requests per day for single submissions. They may take what is spare as well.
     pub single: f64,
+    /// Within this time a deletion whose confirmation is due is asked for.
+    pub confirm_within: Duration,
+    /// Requests per day for probes.
+    pub probe: f64,
     /// Requests per day that no lane needs.
     pub spare: f64,
     /// How much longer than wished the intervals of the open lane are; 1: not at all.
     pub open_stretch: f64,
+    /// How long an open day that is due may have to wait for others.
+    pub open_wait: Duration,
 }
 
 /// One lane's part.
@@ -73,6 +93,15 @@ pub struct Age {
     pub seen_within: Duration,
 }
 
+/// How soon it is known that the vendor has deleted a submission.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deletion {
+    /// It is suspected within this time.
+    pub suspected_within: Duration,
+    /// It was confirmed by id for the second time, and is carried out, within this time.
+    pub carried_out_within: Duration,
+}
+
 impl Forecast {
     /// Seconds per request of a lane's walk or round, at least [`REQUEST`].
     pub(super) fn pace(&self, lane: Lane) -> f64 {
@@ -81,7 +110,7 @@ impl Forecast {
             Lane::Open => Some(self.open),
             Lane::Sweep => self.sweep,
             Lane::Backfill => self.backfill,
-            Lane::Verify => self.verify,
+            Lane::Verify => Some(self.verify),
             _ => None,
         };
         share.map_or(0.0, |share| DAY / share.granted.max(1.0)).max(REQUEST.as_secs_f64())
@@ -91,165 +120,220 @@ impl Forecast {
     pub(super) fn open_gap(&self) -> f64 {
         DAY / (OPEN_HASTE * self.open.granted + self.spare)
     }
+
+    /// The same for the lane verify.
+    pub(super) fn verify_gap(&self) -> f64 {
+        DAY / (self.verify.granted + self.spare)
+    }
+
+    /// The same for single submissions.
+    pub(super) fn single_gap(&self) -> f64 {
+        DAY / (self.single + self.spare)
+    }
+
+    /// How often open submissions that were created so long ago are looked at, and within which time a change of them is
+    /// seen: by the open lane, or by the sweep if that is sooner.
+    pub fn of_age(&self, poll: &Poll, age: Duration) -> (Option<Duration>, Duration) {
+        let interval = open::interval(poll, age.as_secs_f64());
+        let cycle = self.sweep.map_or(f64::INFINITY, |sweep| sweep.every.as_secs_f64());
+        let every = Some(interval * self.open_stretch).filter(|_| interval <= cycle);
+        let by_sweep = self.sweep.map_or(f64::INFINITY, |sweep| sweep.seen_within.as_secs_f64());
+        let seen = every.map_or(by_sweep, |every| by_sweep.min(1.25 * every + self.open_wait.as_secs_f64()));
+        (every.map(lasting), lasting(seen))
+    }
+
+    /// How soon a deletion is known where any other change is seen within `seen_within`: the walk that sees it does not
+    /// show all that is stored, so its day is walked again to learn who is missing; that one is asked for by id, and
+    /// again after `confirm_after`.
+    pub fn deletion(&self, seen_within: Duration, confirm_after: Duration) -> Deletion {
+        let suspected_within = seen_within.saturating_add(self.verify.seen_within);
+        let confirmations = (self.confirm_within * 2).saturating_add(confirm_after);
+        Deletion { suspected_within, carried_out_within: suspected_within.saturating_add(confirmations) }
+    }
 }
 
 /// Divides the budget and states what follows. Pure, and quick enough to be asked before every request.
 pub fn forecast(situation: &Situation<'_>) -> Forecast {
-    let poll = situation.poll;
-    let budget = effective(situation);
-    let hot_round = situation.pages(Some(situation.hot_days()));
-    let hot_need = per_day(hot_round, poll.interval.as_secs_f64());
-    let import = situation.import.map(|days| {
-        let done = situation.progress(Lane::Backfill).running.map_or(0, |running| running.requests);
-        situation.pages(days).saturating_sub(done).max(1)
-    });
-    let sweep_round = if import.is_some() { 0 } else { sweep::round(situation) };
-    let shortest = poll.sweep_interval.as_secs_f64();
-    // An import takes what there is.
-    let long_need = if import.is_some() { budget } else { per_day(sweep_round, shortest) };
-    let to_verify =
-        situation.calendar.days.iter().any(|row| row.verify) || situation.progress(Lane::Verify).running.is_some();
-
-    // A slower sweep leaves more days to the open lane, which then leaves less to the sweep: from below to where they meet.
-    let open_days = open::days(situation);
-    let mut cycle = if sweep_round == 0 { f64::INFINITY } else { shortest };
-    let (mut open_need, mut granted);
-    let mut rounds = 0;
-    loop {
-        open_need =
-            open_days.iter().filter(|day| day.interval <= cycle).map(open::OpenDay::need).fold(0.0, |a, b| a + b);
-        granted = divide(budget, &Needs { hot: hot_need, open: open_need, long: long_need, verify: to_verify });
-        let longer = shortest.max(sweep_round as f64 * DAY / granted.long.max(f64::MIN_POSITIVE));
-        rounds += 1;
-        if sweep_round == 0 || longer <= cycle || rounds == 16 {
-            break;
-        }
-        cycle = longer;
-    }
-
-    let spare = granted.spare;
-    let hot_every = hot_round as f64 * DAY / granted.hot;
-    let hot_work = work(hot_round);
-    let hot_short = granted.hot < 0.999 * hot_need;
-    // When it is short it takes part in the ups and downs of what is left of the day.
-    let hot_waits = hot_every.max(hot_work) * if hot_short { 1.15 } else { 1.0 };
-    let hot = Share {
-        round: hot_round,
-        need: hot_need,
-        granted: granted.hot,
-        every: lasting(hot_every),
-        seen_within: lasting(hot_waits + hot_work),
-        short: hot_short,
-    };
-    let sweep = (sweep_round > 0).then(|| Share {
-        round: sweep_round,
-        need: long_need,
-        granted: granted.long,
-        every: lasting(cycle),
-        seen_within: lasting(sweep::seen_within(situation, sweep_round, cycle)),
-        short: granted.long < 0.999 * long_need,
-    });
-    let backfill = import.map(|round| {
-        let time = round as f64 * (DAY / granted.long).max(REQUEST.as_secs_f64());
-        Share {
-            round,
-            need: long_need,
-            granted: granted.long,
-            every: lasting(time),
-            seen_within: lasting(time),
-            short: false,
-        }
-    });
-    let verify = to_verify.then(|| Share {
-        round: 0,
-        need: FLOOR * budget,
-        granted: granted.verify + spare,
-        every: Duration::from_secs(60),
-        seen_within: Duration::ZERO,
-        short: false,
-    });
-    let served: Vec<_> = open_days.into_iter().filter(|day| day.interval <= cycle).collect();
+    let division = Division::of(situation);
+    let Division { budget, granted, .. } = division;
+    let hot = division.hot();
+    let open_stretch = (division.needs.open / granted.open.max(f64::MIN_POSITIVE)).max(1.0);
     let mut forecast = Forecast {
         budget,
         hot,
-        open: hot,
+        open: division.open(),
         ages: Vec::new(),
-        sweep,
-        backfill,
-        verify,
-        single: RESERVE * budget + spare,
-        spare,
-        open_stretch: (open_need / granted.open.max(f64::MIN_POSITIVE)).max(1.0),
+        sweep: division.sweep(situation),
+        backfill: division.backfill(),
+        verify: division.verify(situation),
+        single: granted.single,
+        confirm_within: Duration::ZERO,
+        probe: granted.probe,
+        spare: granted.spare,
+        open_stretch,
+        open_wait: Duration::ZERO,
     };
-    forecast.open = Share {
-        round: served.iter().map(|day| day.cost).sum(),
-        need: open_need,
-        granted: granted.open,
-        every: Duration::ZERO,
-        seen_within: Duration::ZERO,
-        short: granted.open < 0.999 * open_need,
-    };
+    let request = REQUEST.as_secs_f64();
+    forecast.confirm_within = lasting(CONFIRM_WAITS * forecast.single_gap() + CONFIRM_REQUESTS * request);
     // A round that is in progress is finished before a day that came due meanwhile.
-    let longest = served.iter().map(|day| day.cost).max().unwrap_or(1) as f64;
-    let wait = 2.0 * longest * forecast.open_gap().max(REQUEST.as_secs_f64()) + hot_work;
-    let look = |age: u64| {
-        // At the end of that day of its age.
-        let interval = open::interval(situation, (age + 1) as f64 * DAY);
-        let every = Some(interval * forecast.open_stretch).filter(|_| interval <= cycle);
-        let by_sweep = sweep.map_or(f64::INFINITY, |sweep| sweep.seen_within.as_secs_f64());
-        let seen = every.map_or(by_sweep, |every| by_sweep.min(1.25 * every + wait));
-        Age { days: age, every: every.map(lasting), seen_within: lasting(seen) }
-    };
-    let youngest = poll.lookback.as_secs() / 86_400 + 1;
-    let first = look(youngest);
-    let every = first.every.or(sweep.map(|sweep| sweep.every)).unwrap_or(first.seen_within);
-    (forecast.open.every, forecast.open.seen_within) = (every, first.seen_within);
-    let known = situation.calendar.first_day().map_or(0, |day| (situation.now.date_naive() - day).num_days());
-    let ages = [youngest, 30, 300, 3000].into_iter().filter(|age| *age >= youngest);
-    forecast.ages = ages.filter(|age| i64::try_from(*age).is_ok_and(|age| age <= known)).map(look).collect();
+    let longest = division.open_days.iter().map(|day| day.cost).max().unwrap_or(1) as f64;
+    forecast.open_wait = lasting(2.0 * longest * forecast.open_gap().max(request) + work(hot.round));
+    state_ages(situation, &mut forecast);
     forecast
 }
 
+/// States how soon a change of open submissions is seen: of the youngest that are not the hot lane's, and of older ones.
+fn state_ages(situation: &Situation<'_>, forecast: &mut Forecast) {
+    let youngest = situation.poll.lookback.as_secs() / 86_400 + 1;
+    let look = |days: u64| {
+        // At the end of that day of its age.
+        let age = Duration::from_secs((days + 1) * 86_400);
+        let (every, seen_within) = forecast.of_age(situation.poll, age);
+        Age { days, every, seen_within }
+    };
+    let first = look(youngest);
+    let known = situation.calendar.first_day().map_or(0, |day| (situation.now.date_naive() - day).num_days());
+    let listed = [youngest, 30, 300, 3000].into_iter().filter(|days| *days >= youngest);
+    let ages = listed.filter(|days| i64::try_from(*days).is_ok_and(|days| days <= known)).map(look).collect();
+    forecast.ages = ages;
+    forecast.open.every = first.every.or(forecast.sweep.map(|sweep| sweep.every)).unwrap_or(first.seen_within);
+    forecast.open.seen_within = first.seen_within;
+}
+
+/// The budget, divided.
+struct Division {
+    /// Requests per day that are counted on.
+    budget: f64,
+    /// Requests of a round of the hot lane.
+    hot_round: u64,
+    /// Requests of a round of the sweep; 0: there is none.
+    sweep_round: u64,
+    /// Requests that the import still takes.
+    import: Option<u64>,
+    /// Seconds of a round of the sweep.
+    cycle: f64,
+    /// The open lane's days: those that the sweep does not come to more often anyway.
+    open_days: Vec<OpenDay>,
+    needs: Needs,
+    granted: Granted,
+}
+
+impl Division {
+    fn of(situation: &Situation<'_>) -> Self {
+        let poll = situation.poll;
+        let budget = counted_on(situation);
+        let hot_round = situation.pages(Some(situation.hot_days()));
+        let import = situation.import.map(|days| {
+            let done = situation.progress(Lane::Backfill).running.map_or(0, |running| running.requests);
+            situation.pages(days).saturating_sub(done).max(1)
+        });
+        let sweep_round = if import.is_some() { 0 } else { sweep::round(situation) };
+        let shortest = poll.sweep_interval.as_secs_f64();
+        let marked = situation.calendar.days.iter().any(|row| row.verify);
+        let mut needs = Needs {
+            hot: per_day(hot_round, poll.interval.as_secs_f64()),
+            open: 0.0,
+            // An import takes what there is.
+            bulk: if import.is_some() { budget } else { per_day(sweep_round, shortest) },
+            verify: marked || situation.progress(Lane::Verify).running.is_some(),
+            probe: per_day(probe::MOST_REQUESTS, situation.probe_every.as_secs_f64()),
+        };
+
+        // A slower sweep leaves more days to the open lane, which then leaves less to the sweep: from below to where
+        // they meet.
+        let mut open_days = open::days(situation);
+        let mut cycle = if sweep_round == 0 { f64::INFINITY } else { shortest };
+        let mut granted;
+        let mut rounds = 0;
+        loop {
+            let served = open_days.iter().filter(|day| day.interval <= cycle);
+            needs.open = served.map(OpenDay::need).fold(0.0, |a, b| a + b);
+            granted = divide(budget, &needs);
+            let longer = shortest.max(sweep_round as f64 * DAY / granted.bulk.max(f64::MIN_POSITIVE));
+            rounds += 1;
+            if sweep_round == 0 || longer <= cycle || rounds == 16 {
+                break;
+            }
+            cycle = longer;
+        }
+        open_days.retain(|day| day.interval <= cycle);
+        Self { budget, hot_round, sweep_round, import, cycle, open_days, needs, granted }
+    }
+
+    fn hot(&self) -> Share {
+        let every = self.hot_round as f64 * DAY / self.granted.hot;
+        let work = work(self.hot_round);
+        let short = short(self.granted.hot, self.needs.hot);
+        let waits = every.max(work) * if short { UPS_AND_DOWNS } else { 1.0 };
+        Share {
+            round: self.hot_round,
+            need: self.needs.hot,
+            granted: self.granted.hot,
+            every: lasting(every),
+            seen_within: lasting(waits + work),
+            short,
+        }
+    }
+
+    /// Its times depend on the age: see [`state_ages`].
+    fn open(&self) -> Share {
+        Share {
+            round: self.open_days.iter().map(|day| day.cost).sum(),
+            need: self.needs.open,
+            granted: self.granted.open,
+            every: Duration::ZERO,
+            seen_within: Duration::ZERO,
+            short: short(self.granted.open, self.needs.open),
+        }
+    }
+
+    fn sweep(&self, situation: &Situation<'_>) -> Option<Share> {
+        (self.sweep_round > 0).then(|| Share {
+            round: self.sweep_round,
+            need: self.needs.bulk,
+            granted: self.granted.bulk,
+            every: lasting(self.cycle),
+            seen_within: lasting(sweep::seen_within(situation, self.sweep_round, self.cycle)),
+            short: short(self.granted.bulk, self.needs.bulk),
+        })
+    }
+
+    fn backfill(&self) -> Option<Share> {
+        let round = self.import?;
+        let Granted { hot, open, bulk, single, probe, .. } = self.granted;
+        // While the others read, it cannot; it never has less than every tenth request.
+        let busy = (hot + open + single + probe) * REQUEST.as_secs_f64() / DAY;
+        let time = lasting(round as f64 * (DAY / bulk).max(REQUEST.as_secs_f64() / (1.0 - busy).max(0.1)));
+        Some(Share { round, need: self.needs.bulk, granted: bulk, every: time, seen_within: time, short: false })
+    }
+
+    fn verify(&self, situation: &Situation<'_>) -> Share {
+        let pace = UPS_AND_DOWNS * DAY / (FLOOR * self.budget) + VERIFY_WAITS * REQUEST.as_secs_f64();
+        Share {
+            round: verify::walks(situation).into_iter().map(|days| situation.list_pages(days)).sum(),
+            need: self.granted.verify,
+            granted: self.granted.verify,
+            every: Duration::from_secs_f64(verify::EVERY),
+            seen_within: lasting(verify::known_within(situation, pace)),
+            short: false,
+        }
+    }
+}
+
 /// Requests per day that are counted on.
-fn effective(situation: &Situation<'_>) -> f64 {
+fn counted_on(situation: &Situation<'_>) -> f64 {
     let budget = situation.budget;
     let lasting = budget.left.max(1) as f64 * DAY / budget.until_midnight.as_secs_f64().max(1.0);
     lasting.min(budget.per_day.max(1) as f64)
 }
 
-/// What the lanes ask for, in requests per day.
-struct Needs {
-    hot: f64,
-    open: f64,
-    /// The sweep, or the import in its place.
-    long: f64,
-    verify: bool,
-}
-
-/// What they get.
-struct Granted {
-    hot: f64,
-    open: f64,
-    long: f64,
-    verify: f64,
-    spare: f64,
-}
-
-/// The sweep gives way first, then open, hot last; each of the former keeps its floor, or its need if that is less.
-fn divide(budget: f64, needs: &Needs) -> Granted {
-    let floor = FLOOR * budget;
-    let verify = if needs.verify { floor } else { 0.0 };
-    let there = budget * (1.0 - RESERVE) - verify;
-    let (least_long, least_open) = (needs.long.min(floor), needs.open.min(floor));
-    let long = (there - needs.hot - needs.open).clamp(least_long, needs.long);
-    let open = (there - long - needs.hot).clamp(least_open, needs.open);
-    let hot = (there - long - open).min(needs.hot);
-    Granted { hot, open, long, verify, spare: (there - long - open - hot).max(0.0) }
-}
-
 /// Seconds that a round takes when other lanes get in between as often as they may.
 fn work(requests: u64) -> f64 {
     REQUEST.as_secs_f64() * (requests + requests.div_ceil(9) + 1) as f64
+}
+
+fn short(granted: f64, need: f64) -> bool {
+    granted < 0.999 * need
 }
 
 fn per_day(requests: u64, every: f64) -> f64 {

@@ -1,11 +1,10 @@
 //! What each lane would read next, and from when on.
 
-use chrono::NaiveDate;
-
-use super::forecast::{DAY, FLOOR, RESERVE};
-use super::{Errand, Forecast, Situation, Target, after, open, seconds, sweep};
+use super::budget::{FLOOR, KEPT};
+use super::forecast::DAY;
+use super::{Errand, Forecast, Progress, Situation, Target, after, open, seconds, sweep, verify};
 use crate::clock::Timestamp;
-use crate::domain::calendar::{DayRange, Filter};
+use crate::domain::calendar::Filter;
 use crate::domain::lane::Lane;
 
 /// The lanes that read single submissions.
@@ -14,40 +13,34 @@ pub(super) const SINGLE: [Lane; 3] = [Lane::Refresh, Lane::Confirm, Lane::Canary
 /// So many waiting refreshes are always read at once.
 const AT_ONCE: u64 = 10;
 
-/// Pages of a walk of the lane verify, about.
-const VERIFY_PAGES: u64 = 25;
-
-/// Seconds from the beginning of one walk of the lane verify to that of the next.
-const VERIFY_EVERY: f64 = 60.0;
-
 /// An errand and the moment from which on it is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Turn {
+pub(super) struct Candidate {
     pub(super) errand: Errand,
     pub(super) at: Timestamp,
 }
 
-fn turn(lane: Lane, target: Target, at: Timestamp) -> Turn {
-    Turn { errand: Errand { lane, target }, at }
+fn candidate(lane: Lane, target: Target, at: Timestamp) -> Candidate {
+    Candidate { errand: Errand { lane, target }, at }
 }
 
 /// The newest days: due an interval after the last round began.
-pub(super) fn hot(situation: &Situation<'_>, forecast: &Forecast) -> Turn {
+pub(super) fn hot(situation: &Situation<'_>, forecast: &Forecast) -> Candidate {
     let progress = situation.progress(Lane::Hot);
     if let Some(running) = progress.running {
-        return Turn { errand: running.errand, at: situation.now };
+        return Candidate { errand: running.errand, at: situation.now };
     }
     let days = (situation.filter != Filter::Ignored).then(|| situation.hot_days());
     let at = progress.begun_at.map_or(situation.now, |begun| after(begun, forecast.hot.every.as_secs_f64()));
-    turn(Lane::Hot, Target::Days(days), at)
+    candidate(Lane::Hot, Target::Days(days), at)
 }
 
 /// The day with open submissions that is most overdue, in proportion to its own interval.
-pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
+pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Candidate> {
     let progress = situation.progress(Lane::Open);
     let paced = progress.asked_at.map_or(situation.now, |asked| after(asked, forecast.open_gap()));
     if let Some(running) = progress.running {
-        return Some(Turn { errand: running.errand, at: paced });
+        return Some(Candidate { errand: running.errand, at: paced });
     }
     let cycle = forecast.sweep.map_or(f64::INFINITY, |sweep| sweep.every.as_secs_f64());
     let overdue =
@@ -58,11 +51,11 @@ pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Tur
         .max_by(|a, b| overdue(a).total_cmp(&overdue(b)))?;
     let interval = day.interval * forecast.open_stretch;
     let at = day.looked_at.map_or(situation.now, |looked| after(looked, interval));
-    Some(turn(Lane::Open, day.target, at.max(paced)))
+    Some(candidate(Lane::Open, day.target, at.max(paced)))
 }
 
 /// All older days, round and round. `None`: none, or an import is due, which reads them.
-pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
+pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Candidate> {
     let share = forecast.sweep?;
     let progress = situation.progress(Lane::Sweep);
     let cycle = share.every.as_secs_f64();
@@ -75,7 +68,7 @@ pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Tu
     let since_last = |pause: f64| progress.asked_at.map_or(situation.now, |asked| after(asked, pause));
 
     if let Some(running) = progress.running {
-        let cost = situation.cost(running.errand.target);
+        let cost = situation.cost(running.errand);
         let ahead = cost.saturating_sub(running.requests) as f64;
         // Not if that would take much from others: what they need until midnight, or more than a tenth of what is left.
         let left = situation.budget.left as f64;
@@ -84,7 +77,7 @@ pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Tu
         } else {
             since_last(gap / 4.0).max(after(running.started_at, gap * running.requests as f64))
         };
-        return Some(Turn { errand: running.errand, at });
+        return Some(Candidate { errand: running.errand, at });
     }
     let chunk = sweep::chunk(situation)?;
     let last = progress.requests.max(1);
@@ -97,11 +90,11 @@ pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Tu
         }
         _ => even,
     };
-    Some(turn(Lane::Sweep, Target::Days(chunk.days), at.max(since_last(quick(chunk.cost)))))
+    Some(candidate(Lane::Sweep, Target::Days(chunk.days), at.max(since_last(quick(chunk.cost)))))
 }
 
 /// The import: everything that the hot and the open lane do not need until midnight, and never less than a floor.
-pub(super) fn backfill(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
+pub(super) fn backfill(situation: &Situation<'_>, forecast: &Forecast) -> Option<Candidate> {
     let days = situation.import?;
     let progress = situation.progress(Lane::Backfill);
     let errand = progress.running.map_or(Errand { lane: Lane::Backfill, target: Target::Days(days) }, |it| it.errand);
@@ -110,55 +103,42 @@ pub(super) fn backfill(situation: &Situation<'_>, forecast: &Forecast) -> Option
         Some(asked) if situation.budget.left as f64 <= reserve(situation, forecast) => after(asked, floor),
         _ => situation.now,
     };
-    Some(Turn { errand, at })
+    Some(Candidate { errand, at })
 }
 
 /// Requests that the hot and the open lane need until midnight: theirs, 5% more, and so much that the floors of the others
 /// are not taken from them.
 fn reserve(situation: &Situation<'_>, forecast: &Forecast) -> f64 {
     let rest = situation.budget.until_midnight.as_secs_f64() / DAY;
-    1.05 * (forecast.hot.need + forecast.open.need) * rest / (1.0 - FLOOR - RESERVE)
+    1.05 * (forecast.hot.need + forecast.open.need) * rest / (1.0 - KEPT)
 }
 
 /// Days in which a walk missed somebody, from the first of them.
-pub(super) fn verify(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
-    let share = forecast.verify?;
+pub(super) fn verify(situation: &Situation<'_>, forecast: &Forecast) -> Option<Candidate> {
     let progress = situation.progress(Lane::Verify);
-    let paced = progress.asked_at.map_or(situation.now, |asked| after(asked, DAY / share.granted));
+    let paced = progress.asked_at.map_or(situation.now, |asked| after(asked, forecast.verify_gap()));
     if let Some(running) = progress.running {
-        return Some(Turn { errand: running.errand, at: paced });
+        return Some(Candidate { errand: running.errand, at: paced });
     }
-    let days = if situation.dated() { Some(flagged(situation)?) } else { None };
-    let at = progress.begun_at.map_or(situation.now, |begun| after(begun, VERIFY_EVERY));
-    Some(turn(Lane::Verify, Target::Days(days), at.max(paced)))
-}
-
-/// The first days in a row that are to be verified, as many as fill a walk.
-fn flagged(situation: &Situation<'_>) -> Option<DayRange> {
-    let mut rows = situation.calendar.days.iter().skip_while(|row| !row.verify);
-    let first = rows.next()?;
-    let (mut last, mut held): (NaiveDate, u64) = (first.day, first.submissions);
-    for row in rows {
-        held += row.submissions;
-        if !row.verify || last.succ_opt() != Some(row.day) || held > VERIFY_PAGES * situation.page {
-            break;
-        }
-        last = row.day;
-    }
-    Some((first.day, last))
+    let days = verify::walks(situation).into_iter().next()?;
+    let at = progress.begun_at.map_or(situation.now, |begun| after(begun, verify::EVERY));
+    Some(candidate(Lane::Verify, Target::Days(days), at.max(paced)))
 }
 
 /// The single submission that is due first. A few refreshes go at once, since somebody waits; all else keeps to its part
-/// of the budget, by turns.
-pub(super) fn single(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
-    let asked = SINGLE.iter().filter_map(|lane| situation.progress(*lane).asked_at).max();
-    let paced = asked.map_or(situation.now, |asked| after(asked, DAY / forecast.single));
+/// of the budget, by turns. Nobody waits for details, and there may be very many: they come when nothing else is due
+/// (`idle`).
+pub(super) fn single(situation: &Situation<'_>, forecast: &Forecast, idle: bool) -> Option<Candidate> {
+    // The last one may have taken more than one request, as confirmations do.
+    let last = SINGLE.iter().map(|lane| situation.progress(*lane)).max_by_key(|progress| progress.asked_at);
+    let pause = |last: Progress| Some(after(last.asked_at?, last.requests.max(1) as f64 * forecast.single_gap()));
+    let paced = last.and_then(pause).unwrap_or(situation.now);
     let few = situation.refresh <= AT_ONCE.max(situation.budget.left / 100);
     let refresh = match situation.refresh {
-        0 => situation.details.then_some(paced),
+        0 => (situation.details && idle).then_some(paced),
         _ => Some(if few { situation.now } else { paced }),
     };
     let due = [refresh, situation.confirm_at.map(|at| at.max(paced)), situation.canary_at.map(|at| at.max(paced))];
-    let turns = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| Some(turn(lane, Target::Queue, at?)));
-    turns.min_by_key(|turn| (turn.at.max(situation.now), situation.progress(turn.errand.lane).asked_at))
+    let candidates = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| Some(candidate(lane, Target::Queue, at?)));
+    candidates.min_by_key(|it| (it.at.max(situation.now), situation.progress(it.errand.lane).asked_at))
 }

@@ -5,6 +5,7 @@ use chrono::NaiveTime;
 use super::forecast::DAY;
 use super::{Situation, Target, seconds};
 use crate::clock::Timestamp;
+use crate::config::Poll;
 
 /// An open submission is looked at again after this part of its age.
 const OF_ITS_AGE: f64 = 0.01;
@@ -30,8 +31,8 @@ impl OpenDay {
 }
 
 /// Seconds from one look at open submissions to the next, for an age in seconds: minutes, then hours, then days.
-pub(super) fn interval(situation: &Situation<'_>, age: f64) -> f64 {
-    situation.poll.open_interval.as_secs_f64().max(OF_ITS_AGE * age)
+pub(super) fn interval(poll: &Poll, age: f64) -> f64 {
+    poll.open_interval.as_secs_f64().max(OF_ITS_AGE * age)
 }
 
 /// All such days.
@@ -48,7 +49,7 @@ pub(super) fn days(situation: &Situation<'_>) -> Vec<OpenDay> {
             OpenDay {
                 target: if by_id { Target::OpenIds(row.day) } else { Target::Days(day) },
                 cost: if by_id { row.open } else { walk },
-                interval: interval(situation, seconds(row.day.and_time(NaiveTime::MIN).and_utc(), situation.now)),
+                interval: interval(situation.poll, seconds(row.day.and_time(NaiveTime::MIN).and_utc(), situation.now)),
                 looked_at: calendar.covered_at(row.day).max(row.open_checked_at),
             }
         })

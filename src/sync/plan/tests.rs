@@ -84,6 +84,21 @@ proptest! {
         prop_assert!(world.import.is_none() || world.requests(Lane::Backfill) as f64 > least, "{least} in {days}");
     }
 
+    /// A marked day is walked, and what is due to be confirmed asked for, within what is stated: the world asserts it.
+    #[test]
+    fn p7_a_deletion_is_known_within_what_is_stated(mut world in worlds(), marks in prop::collection::vec(0usize..150, 1..4)) {
+        prop_assume!(world.per_day > 300);
+        world.poll.interval = 10 * MINUTE;
+        world.run(100);
+        world.confirm_at = Some(world.now);
+        for mark in marks {
+            if let Some(row) = world.calendar.days.get_mut(mark) {
+                row.verify = true;
+            }
+        }
+        world.run(600);
+    }
+
     /// With time, every day is read again within what is stated, whatever the project looks like.
     #[test]
     fn p13_no_day_starves(mut world in worlds()) {
@@ -102,7 +117,8 @@ proptest! {
         world.details = true;
         world.settle();
         world.sent.clear();
-        let (began, single) = (world.now, world.forecast().single);
+        let (began, forecast) = (world.now, world.forecast());
+        let single = forecast.single + forecast.spare;
         world.confirm_at = Some(world.now);
         world.run(1_000);
         let days = seconds(began, world.now) / 86_400.0;
@@ -125,6 +141,8 @@ proptest! {
         let (hot, open, sweep) = (forecast.hot, forecast.open, forecast.sweep);
         let given = hot.granted + open.granted + sweep.map_or(0.0, |sweep| sweep.granted);
         prop_assert!(given <= 0.98 * forecast.budget + 1e-6);
+        let others = forecast.verify.granted + forecast.single + forecast.probe + forecast.spare;
+        prop_assert!((given + others - forecast.budget).abs() < 1e-6 * forecast.budget, "{forecast:?}");
         let floor = 0.1 * forecast.budget;
         for share in [Some(open), sweep].into_iter().flatten() {
             prop_assert!(share.granted >= share.need.min(floor) - 1e-6, "{share:?} of {}", forecast.budget);

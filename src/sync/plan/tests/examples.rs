@@ -224,3 +224,39 @@ fn days_that_missed_somebody_are_walked_again_a_minute_apart() {
     assert_eq!(targets, [days("2026-02-10", "2026-02-11"), days("2026-02-20", "2026-02-20")]);
     assert!(verified[1].0 - verified[0].0 >= TimeDelta::minutes(1));
 }
+
+#[test]
+fn the_example_of_the_module_is_what_comes_out() {
+    let mut world = World::new(&[100; 100], 2, 0, 100);
+    (world.poll.interval, world.poll.sweep_interval) = (5 * MINUTE, 6 * HOUR);
+    let budgets = [5_000, 2_200, 1_000].map(|per_day| {
+        world.per_day = per_day;
+        world.forecast()
+    });
+    let minutes = |share: Share| share.every.as_secs() / 60;
+    let row = |name: &str, share: &dyn Fn(&Forecast) -> Share| {
+        let first = share(&budgets[0]);
+        let given = budgets
+            .each_ref()
+            .map(|forecast| format!("{:5.0}, {:4} min", share(forecast).granted, minutes(share(forecast))));
+        format!("//! {name:8} {:4} {:6.0}   {}", first.round, first.need, given.join("   "))
+    };
+    let plain = |name: &str, value: &dyn Fn(&Forecast) -> f64| {
+        let given = budgets.each_ref().map(|forecast| format!("{:5.0}          ", value(forecast)));
+        format!("//! {name:8}               {}", given.join("   ")).trim_end().to_owned()
+    };
+    let rows = [
+        row("hot", &|forecast| forecast.hot),
+        row("open", &|forecast| forecast.open),
+        row("sweep", &|forecast| forecast.sweep.unwrap()),
+        plain("single", &|forecast| forecast.single),
+        plain("probe", &|forecast| forecast.probe),
+        plain("spare", &|forecast| forecast.spare),
+    ];
+    let module = include_str!("../../plan.rs");
+    assert!(
+        rows.iter().all(|row| module.contains(&format!("{row}\n"))),
+        "plan.rs shows something else:\n{}",
+        rows.join("\n")
+    );
+}

@@ -32,6 +32,10 @@ pub(super) struct World {
     last_hot: Option<(Timestamp, Duration)>,
     /// Requests of other lanes since the hot lane has been due.
     hot_waits: u64,
+    /// Since when a day is marked to be verified, and within which time it was to be known who is missing.
+    marked: Option<(Timestamp, Duration)>,
+    /// Since when a confirmation is due, and within which time it was to be asked for.
+    unconfirmed: Option<(Timestamp, Duration)>,
 }
 
 impl std::fmt::Debug for World {
@@ -77,6 +81,8 @@ impl World {
             stated: None,
             last_hot: None,
             hot_waits: 0,
+            marked: None,
+            unconfirmed: None,
         }
     }
 
@@ -105,6 +111,7 @@ impl World {
             details: self.details,
             confirm_at: self.confirm_at,
             canary_at: None,
+            probe_every: Duration::from_secs(86_400),
         })
     }
 
@@ -150,6 +157,7 @@ impl World {
         {
             self.stated = Some(stated.max(sweep.seen_within.as_secs_f64()));
         }
+        self.check_deletions();
         match self.with(next) {
             Next::Wait(until) => {
                 assert!(until > self.now && until <= midnight.max(self.now + TimeDelta::milliseconds(1)), "{until}");
@@ -169,6 +177,28 @@ impl World {
                 Day { day: self.now.date_naive(), covered_at: None, open_checked_at: None, verify: false, ..*last };
             self.calendar.days.push(fresh);
         }
+    }
+
+    /// A marked day is verified, and a due confirmation asked for, within what was stated when it came up, or since.
+    fn check_deletions(&mut self) {
+        let marked = self.calendar.days.iter().any(|row| row.verify);
+        let unconfirmed = self.confirm_at.is_some_and(|at| at <= self.now);
+        let forecast = (marked || unconfirmed).then(|| self.forecast());
+        let now = self.now;
+        let check = |what: &str, since: Option<(Timestamp, Duration)>, stated: Option<Duration>| {
+            let stated = stated?;
+            let (since, before) = since.unwrap_or((now, stated));
+            let stated = stated.max(before);
+            let took = seconds(since, now);
+            assert!(took <= stated.as_secs_f64(), "{what} after {took} s, not {stated:?}");
+            Some((since, stated))
+        };
+        let verify = forecast.as_ref().filter(|_| marked).map(|forecast| forecast.verify.seen_within);
+        self.marked = check("verified", self.marked, verify);
+        // Refreshes go at once, before a confirmation.
+        let alone = unconfirmed && self.refresh == 0;
+        let confirm = forecast.as_ref().filter(|_| alone).map(|forecast| forecast.confirm_within);
+        self.unconfirmed = check("confirmed", self.unconfirmed, confirm);
     }
 
     fn ask(&mut self, errand: Errand) {
@@ -199,7 +229,7 @@ impl World {
             }
         };
         running.requests += 1;
-        let cost = self.with(|situation| situation.cost(errand.target));
+        let cost = self.with(|situation| situation.cost(errand));
         let ended = running.requests >= cost;
         if ended {
             assert_eq!(running.requests, cost);
