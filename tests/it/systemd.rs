@@ -54,7 +54,12 @@ impl Manager {
                 all.push(self.told().await);
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, told).await.is_ok(), "{wanted} is never told; but: {all:?}");
+        assert!(
+            tokio::time::timeout(PATIENCE, told).await.is_ok(),
+            "{wanted} is not among {} that were told; last: {:?}",
+            all.len(),
+            all.last()
+        );
         all
     }
 }
