@@ -27,7 +27,7 @@ use self::upkeep::Picture;
 use self::walk::Walking;
 use super::drift;
 use super::error::SyncError;
-use super::plan::{self, Errand, Next, Progress, Target};
+use super::plan::{self, Errand, Ledger, Next, Target};
 use super::report::PassReport;
 use crate::argos::client::Client;
 use crate::chain::chain;
@@ -94,7 +94,7 @@ pub struct Engine {
     /// A probe that failed is not tried again before this moment.
     probe_again_at: Timestamp,
     /// What each lane did last.
-    lanes: BTreeMap<Lane, Progress>,
+    ledger: Ledger,
 }
 
 /// What a turn did.
@@ -127,7 +127,7 @@ impl Engine {
             walking: BTreeMap::new(),
             canary_at: None,
             probe_again_at: Timestamp::MIN_UTC,
-            lanes: BTreeMap::new(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Engine {
         }
         let Some(due) = self.situation().import else { return Ok(None) };
         // The import goes up to the day on which it began: one that was interrupted yesterday goes on.
-        let running = self.lanes.get(&Lane::Backfill).and_then(|progress| progress.running);
+        let running = self.ledger.running(Lane::Backfill);
         Ok(Some(running.map_or_else(|| errand(due), |running| running.errand)))
     }
 
@@ -223,24 +223,12 @@ impl Engine {
 
     /// One request of an errand; the report, if it was the last.
     pub(super) async fn step(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
+        self.ledger.sent(errand, self.parts.clock.now());
         let result = match errand.target {
             Target::Days(days) => self.page(errand.lane, days).await,
             Target::OpenIds(day) => self.open_submission(day).await,
             Target::Queue => self.single(errand.lane).await.map(Some),
         };
-        let now = self.parts.clock.now();
-        for (lane, progress) in &mut self.lanes {
-            if *lane != errand.lane {
-                progress.passed_over += 1;
-            }
-        }
-        let progress = self.lanes.entry(errand.lane).or_default();
-        progress.asked_at = Some(now);
-        progress.passed_over = 0;
-        // An errand that ended or failed at its first request has begun, too.
-        if !self.walking.contains_key(&errand.lane) && progress.running.is_none() {
-            progress.begun_at = Some(now);
-        }
         self.note(errand.lane, &result).await;
         result
     }
@@ -318,6 +306,6 @@ impl Engine {
         self.lease = None;
         self.picture = None;
         self.walking.clear();
-        self.lanes.values_mut().for_each(|progress| progress.running = None);
+        self.ledger.all_given_up();
     }
 }

@@ -7,6 +7,7 @@
 
 mod forecast;
 mod lanes;
+mod ledger;
 mod open;
 mod sweep;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::store::progress::BEGINNING;
 
 use self::lanes::Turn;
 pub use forecast::{Age, Forecast, REQUEST, Share, forecast};
+pub use ledger::Ledger;
 
 /// A lane that is due and was passed over this often gets the next request: no lane has less than a tenth.
 const PASSED_OVER: u64 = 9;
@@ -112,7 +114,7 @@ pub struct Budget {
 pub struct Progress {
     /// The walk or round in progress.
     pub running: Option<Running>,
-    /// When its last walk or round began, in progress or not.
+    /// When the first request of its last walk or round was sent, in progress or not.
     pub begun_at: Option<Timestamp>,
     /// When its last request was sent.
     pub asked_at: Option<Timestamp>,

@@ -221,7 +221,7 @@ impl Engine {
                 until_midnight: plan::until_midnight(now),
             },
             import,
-            lanes: &self.lanes,
+            lanes: self.ledger.lanes(),
             phases: picture.lacking.phases(),
             refresh: picture.refresh,
             details: picture.details,
@@ -292,7 +292,7 @@ impl Engine {
     /// Forgets a lane's walk in progress, so that the next one starts over.
     pub(super) async fn forget(&mut self, lane: Lane) -> Result<(), SyncError> {
         self.walking.remove(&lane);
-        self.lanes.entry(lane).or_default().running = None;
+        self.ledger.given_up(lane);
         if self.dry_run {
             return Ok(());
         }

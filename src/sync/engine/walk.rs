@@ -19,7 +19,7 @@ use crate::domain::seen::Seen;
 use crate::store::progress::{self, BEGINNING, Walk};
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
-use crate::sync::plan::{self, Errand, Progress, Running, Target};
+use crate::sync::plan::{self, Errand, Running, Target};
 use crate::sync::prepare;
 use crate::sync::report::{Counts, PassReport};
 
@@ -123,25 +123,18 @@ impl Engine {
             return Ok(walking);
         }
         // One that is given up is overwritten by the first page of the new one.
-        self.lanes.entry(lane).or_default().running = None;
+        self.ledger.given_up(lane);
         Ok(Walking::new(lane, days, by_id))
     }
 
     pub(super) fn keep_walking(&mut self, walking: Walking) {
-        let running = walking.running(self.parts.clock.now());
-        let begun_at = Some(running.started_at);
-        let progress = self.lanes.entry(walking.lane).or_default();
-        *progress = Progress { running: Some(running), begun_at, requests: running.requests, ..*progress };
+        self.ledger.goes_on(walking.running(self.parts.clock.now()));
         self.walking.insert(walking.lane, walking);
     }
 
     /// Notes for the plan that a walk or round has come to its end.
     pub(super) fn ended(&mut self, walking: &Walking) {
-        let running = walking.running(self.parts.clock.now());
-        let progress = self.lanes.entry(walking.lane).or_default();
-        progress.running = None;
-        progress.begun_at = Some(running.started_at);
-        progress.requests = running.requests.max(1);
+        self.ledger.ended(walking.running(self.parts.clock.now()));
     }
 
     async fn page_of(&mut self, walking: &mut Walking) -> Result<Option<PassReport>, SyncError> {

@@ -19,7 +19,7 @@ pub(super) struct World {
     pub(super) refresh: u64,
     pub(super) details: bool,
     pub(super) confirm_at: Option<Timestamp>,
-    pub(super) lanes: BTreeMap<Lane, Progress>,
+    pub(super) ledger: Ledger,
     /// Requests of the day.
     pub(super) used: u64,
     /// Every request, in order.
@@ -70,7 +70,7 @@ impl World {
             refresh: 0,
             details: false,
             confirm_at: None,
-            lanes: BTreeMap::new(),
+            ledger: Ledger::default(),
             used: 0,
             sent: Vec::new(),
             longest: Duration::ZERO,
@@ -99,7 +99,7 @@ impl World {
                 until_midnight: self.until_midnight(),
             },
             import: self.import,
-            lanes: &self.lanes,
+            lanes: self.ledger.lanes(),
             phases: self.phases,
             refresh: self.refresh,
             details: self.details,
@@ -179,11 +179,7 @@ impl World {
 
         self.used += 1;
         self.sent.push((self.now, errand));
-        for (lane, progress) in &mut self.lanes {
-            progress.passed_over += u64::from(*lane != errand.lane);
-        }
-        let progress = self.lanes.get(&errand.lane).copied().unwrap_or_default();
-        let mut running = match progress.running {
+        let mut running = match self.ledger.running(errand.lane) {
             Some(running) => {
                 assert_eq!(running.errand, errand, "a walk goes on before another one of its lane begins");
                 assert!(
@@ -198,21 +194,16 @@ impl World {
                 Running { errand, started_at: self.now, requests: 0 }
             }
         };
+        self.ledger.sent(errand, self.now);
         running.requests += 1;
         let cost = self.with(|situation| situation.cost(errand.target));
-        let ended = running.requests >= cost;
-        if ended {
+        if running.requests >= cost {
             assert_eq!(running.requests, cost);
             self.end(running);
+            self.ledger.ended(running);
+        } else {
+            self.ledger.goes_on(running);
         }
-        let now = Progress {
-            running: (!ended).then_some(running),
-            begun_at: Some(running.started_at),
-            asked_at: Some(self.now),
-            passed_over: 0,
-            requests: running.requests,
-        };
-        self.lanes.insert(errand.lane, now);
     }
 
     /// What begins is the most overdue.
