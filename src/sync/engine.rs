@@ -278,6 +278,7 @@ impl Engine {
     /// Takes the lease and reads what is known of the project, unless both are at hand.
     async fn look(&mut self) -> Result<(), SyncError> {
         let now = self.parts.clock.now();
+        self.not_after(now);
         if self.lease.is_some() && self.picture.as_ref().is_some_and(|picture| picture.fresh(now)) {
             return Ok(());
         }
@@ -300,6 +301,14 @@ impl Engine {
         }
         self.parts.metrics.leader.set(i64::from(self.lease.is_some()));
         result
+    }
+
+    /// The clock may have gone back: nothing waits longer than it would have from now.
+    fn not_after(&mut self, now: Timestamp) {
+        self.ledger.not_after(now);
+        self.probe_again_at = self.probe_again_at.min(now + PROBE_AGAIN);
+        let canary_at = now + self.parts.settings.poll.canary_interval;
+        self.canary_at = self.canary_at.map(|at| at.min(canary_at));
     }
 
     fn lose_the_lease(&mut self) {

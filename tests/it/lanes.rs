@@ -87,6 +87,30 @@ async fn p1_a_round_of_the_hot_lane_is_counted_from_its_first_request() {
     assert!(gaps[2..].iter().all(|gap| (60..=66).contains(gap)), "{gaps:?}");
 }
 
+#[tokio::test]
+async fn p9_a_clock_that_goes_back_stops_no_lane() {
+    let world = world(60, &[("poll.interval", "1m")]).await;
+    let mut engine = world.engine().await;
+    let imported = "select count(*) from argos.projects where import_completed_at is not null";
+    until(&world, &mut engine, TimeDelta::hours(1), async || world.database.number(imported).await == 1).await;
+    world.app.clock.advance(TimeDelta::days(1));
+    let mut rested = false;
+    while !rested {
+        rested = matches!(engine.turn().await.unwrap(), Turn::Rest(_));
+    }
+    world.app.clock.advance(TimeDelta::days(-1));
+    let end = world.app.clock.now() + TimeDelta::minutes(3);
+    loop {
+        let now = world.app.clock.now();
+        assert!(now < end, "the hot lane waits for a day that was there already");
+        match engine.turn().await.unwrap() {
+            Turn::Rest(until) => world.app.clock.advance((until - now).min(TimeDelta::minutes(1))),
+            Turn::Ended(report) if report.lane == Lane::Hot => break,
+            _ => world.app.clock.advance(TimeDelta::milliseconds(100)),
+        }
+    }
+}
+
 fn id(world: &World, place: usize) -> String {
     world.simulator.truth()[place]["submission_id"].as_str().unwrap().to_owned()
 }

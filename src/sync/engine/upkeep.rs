@@ -45,8 +45,10 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// Not over midnight: the budget is another day's. Nor if the clock went back.
     pub(super) fn fresh(&self, now: Timestamp) -> bool {
-        now - self.read_at < FRESH
+        let same_day = now.date_naive() == self.read_at.date_naive();
+        same_day && (TimeDelta::zero()..FRESH).contains(&(now - self.read_at))
     }
 }
 

@@ -13,7 +13,7 @@ fn large(per_day: u64) -> World {
 
 fn running(errand: Errand, started_at: Timestamp, requests: u64) -> Progress {
     let running = Some(Running { errand, started_at, requests });
-    Progress { running, begun_at: Some(started_at), asked_at: Some(started_at), passed_over: 0, requests }
+    Progress { running, requests, ..done(started_at) }
 }
 
 fn done(at: Timestamp) -> Progress {
@@ -71,6 +71,12 @@ fn nothing_is_asked_before_it_is_due_or_when_the_day_is_spent() {
     world.ledger.lanes.insert(Lane::Sweep, done(hour("09:00:00")));
     assert_eq!(lane(&world), Some(Lane::Sweep));
     world.used = 1000;
+    assert_eq!(
+        world.with(next),
+        Next::Wait(hour("10:01:00")),
+        "whether the next day has come is looked at every minute"
+    );
+    world.now = hour("23:59:40");
     assert_eq!(world.with(next), Next::Wait(date("2026-03-02").and_time(NaiveTime::MIN).and_utc()));
 }
 
@@ -208,6 +214,8 @@ fn a_walk_is_stale_after_three_times_what_it_should_take() {
     assert!(!stale(Lane::Sweep, 3, TimeDelta::minutes(170)));
     // Longer than the calendar knew of: a first import.
     assert!(!stale(Lane::Sweep, 3_000, TimeDelta::hours(4)));
+    // It began before the clock went back: nothing is to be covered as of then.
+    assert!(stale(Lane::Backfill, 3, TimeDelta::hours(-4)) && !stale(Lane::Backfill, 3, TimeDelta::seconds(-4)));
 }
 
 #[test]
