@@ -197,6 +197,30 @@ impl ApiError {
         )
     }
 
+    /// Whether a request for one submission may fail like this because of that submission, so that another one may
+    /// succeed: not where the key, the address, the settings, the rate or the way to the vendor are to blame.
+    pub fn may_be_one_submission(&self) -> bool {
+        match self {
+            Self::BadRequest { status, .. } => *status != 403,
+            Self::ServerFailed { retry_after, .. } => retry_after.is_none(),
+            Self::TimedOut
+            | Self::BrokeOff(_)
+            | Self::ErrorInSuccess { .. }
+            | Self::NotAList { .. }
+            | Self::TooLarge { .. }
+            | Self::AnswerTooLargeForVendor => true,
+            Self::Unreachable(_)
+            | Self::KeyRefused { .. }
+            | Self::AddressRefused
+            | Self::TooManyRequests { .. }
+            | Self::Redirected { .. }
+            | Self::Encrypted
+            | Self::Undecryptable { .. }
+            | Self::RequestNotDecrypted { .. }
+            | Self::BudgetSpent => false,
+        }
+    }
+
     /// Whether a smaller page may succeed.
     pub fn page_too_large(&self) -> bool {
         matches!(self, Self::AnswerTooLargeForVendor | Self::TooLarge { .. })

@@ -1,5 +1,7 @@
 //! The faults the simulator can commit, how they are named, and how often they happen.
 
+use std::collections::BTreeMap;
+
 use super::rng::Rng;
 
 macro_rules! faults {
@@ -157,11 +159,13 @@ fn amount(text: Option<&str>) -> Result<Amount, String> {
 pub(super) struct Mischief {
     rules: Vec<Rule>,
     seed: u64,
+    /// Submissions that fail when they are asked for by id: status and body.
+    pub(super) by_id: BTreeMap<String, (u16, String)>,
 }
 
 impl Mischief {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
-        Self { rules: faults.rules, seed }
+        Self { rules: faults.rules, seed, by_id: BTreeMap::new() }
     }
 
     /// Whether `fault` could happen at all.

@@ -158,14 +158,20 @@ impl Engine {
                 self.show_plan();
                 Ok(Turn::Rest(until))
             }
-            Next::Do(errand) => {
-                let ended = self.step(errand).await?;
-                Ok(ended.map_or(Turn::Went, |report| Turn::Ended(Box::new(report))))
-            }
+            Next::Do(errand) => match self.step(errand).await {
+                // Its lane goes on with the next one in a while, and the other lanes at once.
+                Err(error @ SyncError::OneSubmission { .. }) => {
+                    self.ledger.failed(errand.lane, self.parts.clock.now());
+                    let (project, lane, kind) = (&self.parts.project.id, errand.lane.as_str(), error.kind());
+                    tracing::warn!(project, lane, kind, advice = error.advice(), "{}", chain(&error));
+                    Ok(Turn::Went)
+                }
+                ended => Ok(ended?.map_or(Turn::Went, |report| Turn::Ended(Box::new(report)))),
+            },
         }
     }
 
-    /// The hot lane's walk to its end: the last days.
+    /// The hot lane's walk to its end, whether it is due or not.
     pub async fn hot(&mut self) -> Result<PassReport, SyncError> {
         let days = plan::hot_days(self.parts.clock.now(), self.parts.settings.poll.lookback);
         self.to_end(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) }).await

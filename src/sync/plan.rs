@@ -126,6 +126,8 @@ pub struct Progress {
     pub begun_at: Option<Timestamp>,
     /// When its last request was sent.
     pub asked_at: Option<Timestamp>,
+    /// Not before this moment, because its last request failed.
+    pub not_before: Option<Timestamp>,
     /// Requests of other lanes since.
     pub passed_over: u64,
     /// Requests of its last walk or round, in progress or not.

@@ -7,6 +7,7 @@
 mod api;
 mod atomic;
 mod budget;
+mod by_id;
 mod catalog;
 mod contradictions;
 mod coverage;

@@ -159,8 +159,8 @@ impl Engine {
         let project = progress::project(&mut transaction, &project_id).await?;
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
-        let refresh = id_reads::count(&mut transaction, &project_id).await?;
-        let details = id_reads::details_wait(&mut transaction, &project_id).await?;
+        let refresh = id_reads::count(&mut transaction, &project_id, now).await?;
+        let details = id_reads::details_wait(&mut transaction, &project_id, now).await?;
         let findings = probe::findings(&mut transaction, &project_id).await?;
         let lacking = findings.lacking(&views::fields(&mut transaction, &project_id).await?);
         let confirm_at = erasure::next_due(&mut transaction, &project_id).await?;
@@ -186,7 +186,7 @@ impl Engine {
             lacking,
             confirm_at,
         });
-        // Where another process, or an earlier life of this one, stopped.
+        // A walk in progress over what has become another list (another filter, say) starts over.
         let source = self.source();
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
             if !self.walking.contains_key(&lane) {

@@ -46,6 +46,7 @@ pub(super) fn hot(situation: &Situation<'_>, forecast: &Forecast) -> Turn {
 pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Turn> {
     let progress = situation.progress(Lane::Open);
     let paced = progress.asked_at.map_or(situation.now, |asked| after(asked, forecast.open_gap()));
+    let paced = progress.not_before.map_or(paced, |at| at.max(paced));
     if let Some(running) = progress.running {
         return Some(Turn { errand: running.errand, at: paced });
     }
@@ -159,6 +160,9 @@ pub(super) fn single(situation: &Situation<'_>, forecast: &Forecast) -> Option<T
         _ => Some(if few { situation.now } else { paced }),
     };
     let due = [refresh, situation.confirm_at.map(|at| at.max(paced)), situation.canary_at.map(|at| at.max(paced))];
-    let turns = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| Some(turn(lane, Target::Queue, at?)));
+    let turns = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| {
+        let not_before = situation.progress(lane).not_before.unwrap_or(situation.now);
+        Some(turn(lane, Target::Queue, at?.max(not_before)))
+    });
     turns.min_by_key(|turn| (turn.at.max(situation.now), situation.progress(turn.errand.lane).asked_at))
 }

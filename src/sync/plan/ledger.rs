@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::{Errand, Progress, Running};
 use crate::clock::Timestamp;
 use crate::domain::lane::Lane;
+
+/// How long a lane rests after a request of one submission that failed.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// The lanes' progress. Every request is told before it goes ([`Ledger::sent`]) and, if it belongs to a walk or a round,
 /// how far that has come ([`Ledger::goes_on`], [`Ledger::ended`]).
@@ -37,6 +42,7 @@ impl Ledger {
             progress.begun_at = Some(at);
         }
         progress.asked_at = Some(at);
+        progress.not_before = None;
         progress.passed_over = 0;
     }
 
@@ -54,6 +60,11 @@ impl Ledger {
         self.given_up(running.errand.lane);
     }
 
+    /// A lane's request failed, and no other lane's need fail: it rests for a minute.
+    pub fn failed(&mut self, lane: Lane, at: Timestamp) {
+        self.lanes.entry(lane).or_default().not_before = Some(at + PAUSE);
+    }
+
     /// A lane has no walk or round in progress.
     pub fn given_up(&mut self, lane: Lane) {
         self.lanes.entry(lane).or_default().running = None;
@@ -69,6 +80,7 @@ impl Ledger {
         for progress in self.lanes.values_mut() {
             progress.begun_at = progress.begun_at.map(|at| at.min(now));
             progress.asked_at = progress.asked_at.map(|at| at.min(now));
+            progress.not_before = progress.not_before.map(|at| at.min(now + PAUSE));
         }
     }
 }
