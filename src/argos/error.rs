@@ -226,6 +226,16 @@ impl ApiError {
         matches!(self, Self::AnswerTooLargeForVendor | Self::TooLarge { .. })
     }
 
+    /// Whether the vendor asks for a pause, be it without saying for how long.
+    pub fn asks_for_a_pause(&self) -> bool {
+        matches!(self, Self::TooManyRequests { .. }) || self.retry_after().is_some()
+    }
+
+    /// Whether a smaller page may succeed because it takes the vendor less time.
+    pub fn page_too_slow(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::ServerFailed { status: 502 | 504, .. })
+    }
+
     /// The pause that the vendor asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
