@@ -7,12 +7,14 @@ use argos_sync::app::App;
 use argos_sync::argos::error::ApiError;
 use argos_sync::clock::{Clock, Timestamp};
 use argos_sync::domain::calendar::Filter;
+use argos_sync::domain::lane::Lane;
 use argos_sync::domain::probe::{Fact, Findings};
 use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::{Dialect, Faults, Options, Simulator};
 use argos_sync::store::probe;
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
+use argos_sync::sync::plan::{Errand, Target};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +92,23 @@ async fn p8_a_pause_that_the_vendor_asks_for_ends_the_probe() {
     assert_eq!(retry_after, Some(std::time::Duration::from_secs(900)));
     let requests = vendor.requests();
     assert_eq!(requests.iter().position(odd), Some(requests.len() - 1), "no request after it");
+}
+
+#[tokio::test]
+async fn p1_a_walk_in_progress_starts_over_when_the_filter_turns_out_another() {
+    let (world, mut engine) = mirrored(options(), &[]).await;
+    probe_with(&world, &mut engine, "").await;
+    let today = noon().date_naive();
+    let errand = Errand { lane: Lane::Once, target: Target::Days(Some((today - TimeDelta::days(9), today))) };
+    let goes_on = || world.simulator.requests().last().unwrap().query.contains("nextpage_id");
+    for page in 0..2 {
+        assert!(engine.go_on(errand).await.unwrap().is_none());
+        assert_eq!(goes_on(), page == 1);
+    }
+    // Its pages so far are those of other days.
+    assert_eq!(probe_with(&world, &mut engine, "kst-dates").await.filter, created(0, 1));
+    assert!(engine.go_on(errand).await.unwrap().is_none());
+    assert!(!goes_on(), "{:?}", world.simulator.requests().last());
 }
 
 /// What is logged until it is dropped.

@@ -188,6 +188,11 @@ impl Engine {
         });
         // A walk in progress over what has become another list (another filter, say) starts over.
         let source = self.source();
+        let other = |walking: &Walking| walking.place.as_ref().is_some_and(|walk| walk.source != source);
+        for (lane, _) in self.walking.extract_if(.., |_, walking| other(walking)) {
+            self.ledger.given_up(lane);
+        }
+        // Where another process, or an earlier life of this one, stopped.
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
             if !self.walking.contains_key(&lane) {
                 self.keep_walking(Walking::resumed(lane, walk));
