@@ -45,6 +45,7 @@ faults! {
     EndlessBody "endless-body" false "Send a body without an end.";
     WrongContentType "wrong-content-type" false "Call the JSON text/plain.";
     ClockSkew "clock-skew" true "Shift the Date header by this many seconds.";
+    Heavy "heavy" true "Answer 504 to a request for more than this many items.";
     Empty "empty" false "List nothing, without an error.";
     EmptyPageWithKey "empty-page-with-key" false "Put an empty page with a next key before a page.";
     RepeatKey "repeat-key" false "Give the key of the request as the next key.";

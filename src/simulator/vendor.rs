@@ -188,6 +188,9 @@ fn submissions(
         token: format!("read{number}"),
     };
     if list {
+        if happens(Fault::Heavy).is_some_and(|most| ask.count > usize::try_from(most).unwrap_or(0)) {
+            return Ok(Answer::gateway(504, "Endpoint request timed out"));
+        }
         if let Some(most) = happens(Fault::CountClip) {
             ask.count = ask.count.min(usize::try_from(most).unwrap_or(1).max(1));
         }

@@ -30,6 +30,7 @@ use super::error::SyncError;
 use super::plan::{self, Errand, Ledger, Next, Target};
 use super::report::PassReport;
 use crate::argos::client::Client;
+use crate::argos::query::Cursor;
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Settings};
@@ -89,6 +90,8 @@ pub struct Engine {
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
     walking: BTreeMap<Lane, Walking>,
+    /// Pages that the vendor did not serve in time, one per lane: by their cursor, and how often.
+    slow: BTreeMap<Lane, (Option<Cursor>, u32)>,
     /// When the next submission is to be drawn at random; `None`: never.
     canary_at: Option<Timestamp>,
     /// A probe that failed is not tried again before this moment.
@@ -125,6 +128,7 @@ impl Engine {
             telling: tell::Telling::default(),
             picture: None,
             walking: BTreeMap::new(),
+            slow: BTreeMap::new(),
             canary_at: None,
             probe_again_at: Timestamp::MIN_UTC,
             ledger: Ledger::default(),

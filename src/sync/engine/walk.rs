@@ -26,6 +26,9 @@ use crate::sync::report::{Counts, PassReport};
 /// After so many pages a page that had to be made smaller is doubled again.
 const PAGES_UNTIL_LARGER: u64 = 16;
 
+/// So often in a row a page may come too late before it is asked for in half the size.
+const SLOW: u32 = 2;
+
 /// Up to so many known submissions a complete walk that shows none of them is taken for what it says: each of them is
 /// then asked for by id, and nothing is believed before that. Where more are known, the answer is an error.
 const MAY_BE_GONE: u64 = 20;
@@ -244,8 +247,30 @@ impl Engine {
                     let project = &self.parts.project.id;
                     tracing::warn!(project, count = self.count, "{error}: trying smaller pages");
                 }
-                answer => return answer,
+                Err(SyncError::Api(error)) if error.page_too_slow() => {
+                    self.too_slow(lane, cursor);
+                    return Err(error.into());
+                }
+                answer => {
+                    if answer.is_ok() && self.slow.get(&lane).is_some_and(|(page, _)| *page == cursor) {
+                        self.slow.remove(&lane);
+                    }
+                    return answer;
+                }
             }
+        }
+    }
+
+    /// A page that the vendor did not serve in time, in all tries: it may hold too much for it.
+    fn too_slow(&mut self, lane: Lane, cursor: Option<Cursor>) {
+        let before = self.slow.remove(&lane).filter(|(page, _)| *page == cursor);
+        let times = before.map_or(0, |(_, times)| times) + 1;
+        if times < SLOW {
+            self.slow.insert(lane, (cursor, times));
+        } else if self.count > 1 {
+            self.count /= 2;
+            let project = &self.parts.project.id;
+            tracing::warn!(project, count = self.count, "a page came too late again and again: trying smaller pages");
         }
     }
 
