@@ -206,6 +206,20 @@ impl World {
         }
     }
 
+    /// A day that is not read again is not seen by what is asserted when one is: none of the sweep's is older than
+    /// stated, and none was never read in twice that time since `began`.
+    pub(super) fn check_none_starves(&self, began: Timestamp) {
+        let (Some(stated), Some(sweep)) = (self.stated, self.forecast().sweep) else { return };
+        let stated = stated.max(sweep.seen_within.as_secs_f64());
+        let hot = hot_days(self.now, self.poll.lookback).0;
+        let since = self.poll.since.unwrap_or(NaiveDate::MIN);
+        for row in self.calendar.days.iter().filter(|row| row.day < hot && row.day >= since) {
+            let covered_at = self.calendar.covered_at(row.day);
+            let (since, most) = covered_at.map_or((began, 2.0 * stated), |at| (at, stated));
+            assert!(seconds(since, self.now) <= most, "{row:?} at {}, not within {stated} s", self.now);
+        }
+    }
+
     /// What begins is the most overdue.
     fn check_first(&self, errand: Errand) {
         let hot = hot_days(self.now, self.poll.lookback).0;
