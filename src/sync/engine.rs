@@ -177,8 +177,8 @@ impl Engine {
 
     /// The hot lane's walk to its end, whether it is due or not.
     pub async fn hot(&mut self) -> Result<PassReport, SyncError> {
-        let days = plan::hot_days(self.parts.clock.now(), self.parts.settings.poll.lookback);
-        self.to_end(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) }).await
+        self.look().await?;
+        self.to_end(plan::hot(&self.situation())).await
     }
 
     /// One walk from `poll.since`, or without dates, to now.

@@ -224,6 +224,11 @@ pub fn next(situation: &Situation<'_>) -> Next {
     Next::Wait(others.fold(hot.at.min(midnight), Timestamp::min))
 }
 
+/// What the hot lane reads next, or is reading.
+pub fn hot(situation: &Situation<'_>) -> Errand {
+    lanes::hot(situation, &forecast(situation)).errand
+}
+
 /// Whether a walk or round took so long that it is to start over: three times what [`forecast()`] gives it, at least ten
 /// minutes (an import: a week); or whether it began before the clock went back. One that turned out longer than the calendar knew, as a first import does, has time for what it read.
 pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
