@@ -202,9 +202,43 @@ impl ApiError {
         matches!(self, Self::KeyRefused { .. } | Self::AddressRefused | Self::BadRequest { .. })
     }
 
+    /// Whether a request for one submission may fail like this because of that submission, so that another one may
+    /// succeed: not where the key, the address, the settings, the rate or the way to the vendor are to blame.
+    pub fn may_be_one_submission(&self) -> bool {
+        match self {
+            Self::BadRequest { status, .. } => *status != 403,
+            Self::ServerFailed { retry_after, .. } => retry_after.is_none(),
+            Self::TimedOut
+            | Self::BrokeOff(_)
+            | Self::ErrorInSuccess { .. }
+            | Self::NotAList { .. }
+            | Self::TooLarge { .. }
+            | Self::AnswerTooLargeForVendor => true,
+            Self::Unreachable(_)
+            | Self::KeyRefused { .. }
+            | Self::AddressRefused
+            | Self::TooManyRequests { .. }
+            | Self::Redirected { .. }
+            | Self::Encrypted
+            | Self::Undecryptable { .. }
+            | Self::RequestNotDecrypted { .. }
+            | Self::BudgetSpent => false,
+        }
+    }
+
     /// Whether a smaller page may succeed.
     pub fn page_too_large(&self) -> bool {
         matches!(self, Self::AnswerTooLargeForVendor | Self::TooLarge { .. })
+    }
+
+    /// Whether the vendor asks for a pause, be it without saying for how long.
+    pub fn asks_for_a_pause(&self) -> bool {
+        matches!(self, Self::TooManyRequests { .. }) || self.retry_after().is_some()
+    }
+
+    /// Whether a smaller page may succeed because it takes the vendor less time.
+    pub fn page_too_slow(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::ServerFailed { status: 502 | 504, .. })
     }
 
     /// The pause that the vendor asked for.

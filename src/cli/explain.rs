@@ -110,7 +110,7 @@ impl Explain {
         let poll = &app.settings.poll;
         let submission = explain::submission(connection, project_id, id).await?;
         let waiting = explain::waiting(connection, project_id, id).await?;
-        let facts = status::facts(connection, project_id).await?;
+        let facts = status::facts(connection, project_id, now).await?;
         let day = submission.as_ref().zip(facts.as_ref()).map(|(submission, facts)| {
             let row: Option<&Day> = facts.calendar.day(submission.created_day);
             DayRead {

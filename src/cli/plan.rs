@@ -125,7 +125,8 @@ impl Plan {
         let read = async {
             app.prepare_database().await?;
             let mut connection = app.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-            let measured = progress::find(&mut connection, &project.id).await?.and_then(|row| row.page_items);
+            let measured =
+                progress::find(&mut connection, &project.id, app.clock.now()).await?.and_then(|row| row.page_items);
             let calendar = calendar::load(&mut connection, &project.id).await?;
             let findings = probe::findings(&mut connection, &project.id).await?;
             let lacking = findings.lacking(&views::fields(&mut connection, &project.id).await?);

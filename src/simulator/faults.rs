@@ -1,5 +1,7 @@
 //! The faults the simulator can commit, how they are named, and how often they happen.
 
+use std::collections::BTreeMap;
+
 use super::rng::Rng;
 
 macro_rules! faults {
@@ -43,6 +45,7 @@ faults! {
     EndlessBody "endless-body" false "Send a body without an end.";
     WrongContentType "wrong-content-type" false "Call the JSON text/plain.";
     ClockSkew "clock-skew" true "Shift the Date header by this many seconds.";
+    Heavy "heavy" true "Answer 504 to a request for more than this many items.";
     Empty "empty" false "List nothing, without an error.";
     EmptyPageWithKey "empty-page-with-key" false "Put an empty page with a next key before a page.";
     RepeatKey "repeat-key" false "Give the key of the request as the next key.";
@@ -160,11 +163,13 @@ fn amount(text: Option<&str>) -> Result<Amount, String> {
 pub(super) struct Mischief {
     rules: Vec<Rule>,
     seed: u64,
+    /// Submissions that fail when they are asked for by id: status and body.
+    pub(super) by_id: BTreeMap<String, (u16, String)>,
 }
 
 impl Mischief {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
-        Self { rules: faults.rules, seed }
+        Self { rules: faults.rules, seed, by_id: BTreeMap::new() }
     }
 
     /// Whether `fault` could happen at all.

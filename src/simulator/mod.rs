@@ -255,6 +255,11 @@ impl Simulator {
         self.shared.set_faults(faults);
     }
 
+    /// From now on, whoever asks for this submission by id gets this status and body. [`Simulator::set_faults`] ends that.
+    pub fn fail_by_id(&self, id: &str, status: u16, body: &str) {
+        self.shared.fail_by_id(id, status, body);
+    }
+
     /// What was asked of the vendor's paths, and how it was answered.
     pub fn requests(&self) -> Vec<Served> {
         self.shared.requests()

@@ -124,6 +124,10 @@ impl Shared {
         *lock(&self.mischief) = Mischief::new(faults, self.options.seed);
     }
 
+    pub(super) fn fail_by_id(&self, id: &str, status: u16, body: &str) {
+        lock(&self.mischief).by_id.insert(id.to_owned(), (status, body.to_owned()));
+    }
+
     pub(super) fn requests(&self) -> Vec<Served> {
         let mut all: Vec<_> = lock(&self.log).iter().cloned().collect();
         // Requests in flight together may have been noted in another order.

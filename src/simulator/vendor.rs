@@ -175,6 +175,10 @@ fn submissions(
         }
         other => other?,
     };
+    if let Some((status, body)) = ask.id.as_ref().and_then(|id| mischief.by_id.get(id)) {
+        return Ok(Answer::json(*status, body.as_str()));
+    }
+    let mut happens = |fault| mischief.happens(fault, number);
     if ask.subset == Some(Subset::Aml)
         && let Some(status) = happens(Fault::RefuseAml)
     {
@@ -199,6 +203,9 @@ fn submissions(
             Some(Some((cursor, salt))) => (ask.cursor, manner.ties) = (Some(cursor), Some(salt)),
             Some(None) => {}
             None => manner.ties = happens(Fault::ShuffleTies).map(|_| number),
+        }
+        if happens(Fault::Heavy).is_some_and(|most| ask.count > usize::try_from(most).unwrap_or(0)) {
+            return Ok(Answer::gateway(504, "Endpoint request timed out"));
         }
         if let Some(most) = happens(Fault::CountClip) {
             ask.count = ask.count.min(usize::try_from(most).unwrap_or(1).max(1));

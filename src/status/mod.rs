@@ -50,7 +50,7 @@ pub(crate) async fn project(
     now: Timestamp,
 ) -> Result<(Picture, Calendar), StoreError> {
     let outbox = status::outbox(connection).await?;
-    let facts = status::facts(connection, id).await?;
+    let facts = status::facts(connection, id, now).await?;
     let calendar = facts.as_ref().map(|facts| facts.calendar.clone()).unwrap_or_default();
     let configured = settings.projects.iter().find(|project| project.id == id);
     Ok((Picture::new(id, facts, configured, &settings.poll, outbox, now), calendar))

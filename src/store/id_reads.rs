@@ -1,5 +1,6 @@
 //! `id_reads`: submissions that are to be read by id as soon as the budget allows.
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 
 use super::error::StoreError;
@@ -37,6 +38,9 @@ impl Reason {
 /// The most submissions that [`undated`] gives at once.
 const AT_ONCE: i64 = 100;
 
+/// How long a submission that cannot be read is put off.
+pub(super) const PUT_OFF: TimeDelta = TimeDelta::minutes(10);
+
 /// Queues submissions; one that waits already keeps its place and its reason, unless it waits for its details alone.
 pub async fn push(
     connection: &mut PgConnection,
@@ -67,16 +71,43 @@ pub async fn push(
 
 /// The submission that has waited longest, and why; `None`: none waits. It stays queued until [`done`]. Those that lists
 /// show without details come last: they may be very many.
-pub async fn next(connection: &mut PgConnection, project_id: &str) -> Result<Option<(String, String)>, StoreError> {
+pub async fn next(
+    connection: &mut PgConnection,
+    project_id: &str,
+    now: Timestamp,
+) -> Result<Option<(String, String)>, StoreError> {
+    // Later than anything is put off: asked for before the clock went back.
     let row = sqlx::query!(
         "select submission_id, reason from argos.id_reads
-          where project_id = $1 order by reason = 'details', requested_at, submission_id limit 1",
-        project_id
+          where project_id = $1 and (requested_at <= $2 or requested_at > $3)
+          order by reason = 'details', requested_at, submission_id limit 1",
+        project_id,
+        now,
+        now + PUT_OFF
     )
     .fetch_optional(connection)
     .await
     .map_err(StoreError::doing("looking for a submission to be read"))?;
     Ok(row.map(|row| (row.submission_id, row.reason)))
+}
+
+/// Puts a submission off, if it waits: others come first, and it counts as asked for in ten minutes.
+pub async fn put_off(
+    connection: &mut PgConnection,
+    project_id: &str,
+    submission_id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update argos.id_reads set requested_at = $3 where project_id = $1 and submission_id = $2",
+        project_id,
+        submission_id,
+        now + PUT_OFF
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("putting a submission off"))?;
+    Ok(())
 }
 
 /// Takes a submission out of the queue.

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use super::error::{StoreError, touched};
+use super::id_reads::PUT_OFF;
 use crate::clock::Timestamp;
 use crate::domain::calendar::DayRange;
 use crate::domain::hash::Hash;
@@ -27,9 +28,9 @@ pub struct Project {
     pub page_count: Option<u32>,
     /// Requests of today (UTC, by the database's clock) that were reserved.
     pub reserved: u64,
-    /// Submissions that wait to be read by id for another reason than their details.
+    /// Submissions that wait to be read by id for another reason than their details, and are not put off.
     pub refresh: u64,
-    /// Whether any waits for its details. Not counted: there may be as many as the project has submissions.
+    /// Whether any waits for its details and is not put off. Not counted: there may be as many as the project has submissions.
     pub details: bool,
     /// When the next suspected deletion is to be looked at again; `None`: nothing is suspected, or all of it is held.
     pub confirm_at: Option<Timestamp>,
@@ -94,7 +95,11 @@ pub async fn enrol(
 }
 
 /// Reads a project's row; `None`: the database does not know it.
-pub async fn find(connection: &mut PgConnection, project_id: &str) -> Result<Option<Project>, StoreError> {
+pub async fn find(
+    connection: &mut PgConnection,
+    project_id: &str,
+    now: Timestamp,
+) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query!(
         r#"select import_started_at, import_number, import_completed_at, import_from, import_to,
                   page_items, page_count,
@@ -102,14 +107,18 @@ pub async fn find(connection: &mut PgConnection, project_id: &str) -> Result<Opt
                              where b.project_id = p.project_id
                                and b.day = (clock_timestamp() at time zone 'UTC')::date), 0) as "reserved!",
                   (select count(*) from argos.id_reads r
-                    where r.project_id = p.project_id and (reason = 'details') = false) as "refresh!",
+                    where r.project_id = p.project_id and (reason = 'details') = false
+                      and (requested_at <= $2 or requested_at > $3)) as "refresh!",
                   exists (select from argos.id_reads r
-                           where r.project_id = p.project_id and (reason = 'details') = true) as "details!",
+                           where r.project_id = p.project_id and (reason = 'details') = true
+                             and (requested_at <= $2 or requested_at > $3)) as "details!",
                   (select min(next_check_at) from argos.erasures e
                     where e.project_id = p.project_id
                       and not exists (select from argos.erasure_holds h where h.project_id = e.project_id)) as confirm_at
              from argos.projects p where project_id = $1"#,
-        project_id
+        project_id,
+        now,
+        now + PUT_OFF
     )
     .fetch_optional(connection)
     .await
@@ -130,8 +139,8 @@ pub async fn find(connection: &mut PgConnection, project_id: &str) -> Result<Opt
 }
 
 /// The same of a project that has a row. Under the lease, so that nobody changes it meanwhile.
-pub async fn project(connection: &mut PgConnection, project_id: &str) -> Result<Project, StoreError> {
-    let found = find(connection, project_id).await?;
+pub async fn project(connection: &mut PgConnection, project_id: &str, now: Timestamp) -> Result<Project, StoreError> {
+    let found = find(connection, project_id, now).await?;
     found.ok_or_else(|| StoreError::doing(READING)(sqlx::Error::RowNotFound))
 }
 

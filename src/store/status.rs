@@ -147,7 +147,11 @@ pub async fn outbox(connection: &mut PgConnection) -> Result<Outbox, StoreError>
 }
 
 /// Reads what is known of a project; `None`: the database does not know it.
-pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Option<Facts>, StoreError> {
+pub async fn facts(
+    connection: &mut PgConnection,
+    project_id: &str,
+    now: Timestamp,
+) -> Result<Option<Facts>, StoreError> {
     let doing = "reading the project's state";
     let row = sqlx::query!(
         r#"select name, holder, epoch, case when isfinite(expires_at) then expires_at end as expires_at,
@@ -164,7 +168,7 @@ pub async fn facts(connection: &mut PgConnection, project_id: &str) -> Result<Op
     .await
     .map_err(StoreError::doing(doing))?;
     let Some(row) = row else { return Ok(None) };
-    let project = progress::project(connection, project_id).await?;
+    let project = progress::project(connection, project_id, now).await?;
     Ok(Some(Facts {
         name: row.name,
         writer: Writer { holder: row.holder, epoch: row.epoch, expires_at: row.expires_at, held: row.held },

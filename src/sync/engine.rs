@@ -29,9 +29,10 @@ use self::upkeep::Picture;
 use self::walk::Walking;
 use super::drift;
 use super::error::SyncError;
-use super::plan::{self, Errand, Next, Progress, Target};
+use super::plan::{self, Errand, Ledger, Next, Target};
 use super::report::PassReport;
 use crate::argos::client::Client;
+use crate::argos::query::Cursor;
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Settings};
@@ -98,6 +99,8 @@ pub struct Engine {
     picture: Option<Picture>,
     /// Walks in progress, one per lane.
     walking: BTreeMap<Lane, Walking>,
+    /// Pages that the vendor did not serve in time, one per lane: by their cursor, and how often.
+    slow: BTreeMap<Lane, (Option<Cursor>, u32)>,
     /// When the next submission is to be drawn at random; `None`: never.
     canary_at: Option<Timestamp>,
     /// A probe that failed is not tried again before this moment.
@@ -105,7 +108,7 @@ pub struct Engine {
     /// Whether a walk was refused its pages of screenings since the last probe.
     screenings_refused: bool,
     /// What each lane did last.
-    lanes: BTreeMap<Lane, Progress>,
+    ledger: Ledger,
     /// How often in a row the database failed this leader, by lane.
     unwritten: BTreeMap<Lane, u32>,
     /// Whether the lease was given back for that.
@@ -142,10 +145,11 @@ impl Engine {
             telling: tell::Telling::default(),
             picture: None,
             walking: BTreeMap::new(),
+            slow: BTreeMap::new(),
             canary_at: None,
             probe_again_at: Timestamp::MIN_UTC,
+            ledger: Ledger::default(),
             screenings_refused: false,
-            lanes: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             stood_back: false,
         }
@@ -186,17 +190,23 @@ impl Engine {
                 self.show_plan();
                 Ok(Turn::Rest(until))
             }
-            Next::Do(errand) => {
-                let ended = self.step(errand).await?;
-                Ok(ended.map_or(Turn::Went, |report| Turn::Ended(Box::new(report))))
-            }
+            Next::Do(errand) => match self.step(errand).await {
+                // Its lane goes on with the next one in a while, and the other lanes at once.
+                Err(error @ SyncError::OneSubmission { .. }) => {
+                    self.ledger.failed(errand.lane, self.parts.clock.now());
+                    let (project, lane, kind) = (&self.parts.project.id, errand.lane.as_str(), error.kind());
+                    tracing::warn!(project, lane, kind, advice = error.advice(), "{}", chain(&error));
+                    Ok(Turn::Went)
+                }
+                ended => Ok(ended?.map_or(Turn::Went, |report| Turn::Ended(Box::new(report)))),
+            },
         }
     }
 
-    /// The hot lane's walk to its end: the last days.
+    /// The hot lane's walk to its end, whether it is due or not.
     pub async fn hot(&mut self) -> Result<PassReport, SyncError> {
-        let days = plan::hot_days(self.parts.clock.now(), self.parts.settings.poll.lookback);
-        self.to_end(Errand { lane: Lane::Hot, target: Target::Days(Some(days)) }).await
+        self.look().await?;
+        self.to_end(plan::hot(&self.situation())).await
     }
 
     /// One walk from `poll.since`, or without dates, to now.
@@ -214,7 +224,7 @@ impl Engine {
         }
         let Some(due) = self.situation().import else { return Ok(None) };
         // The import goes up to the day on which it began: one that was interrupted yesterday goes on.
-        let running = self.lanes.get(&Lane::Backfill).and_then(|progress| progress.running);
+        let running = self.ledger.running(Lane::Backfill);
         Ok(Some(running.map_or_else(|| errand(due), |running| running.errand)))
     }
 
@@ -252,6 +262,7 @@ impl Engine {
     /// One request of an errand; the report, if it was the last.
     pub(super) async fn step(&mut self, errand: Errand) -> Result<Option<PassReport>, SyncError> {
         let heartbeat = self.parts.heartbeat.clone();
+        self.ledger.sent(errand, self.parts.clock.now());
         let request = async {
             match errand.target {
                 Target::Days(days) => self.page(errand.lane, days).await,
@@ -260,22 +271,6 @@ impl Engine {
             }
         };
         let result = in_time(&heartbeat, request).await;
-        let now = self.parts.clock.now();
-        for (lane, progress) in &mut self.lanes {
-            if *lane != errand.lane {
-                progress.passed_over += 1;
-            }
-        }
-        let progress = self.lanes.entry(errand.lane).or_default();
-        progress.asked_at = Some(now);
-        progress.passed_over = 0;
-        if let (Target::Queue, Ok(Some(report))) = (errand.target, &result) {
-            progress.requests = report.pages.max(1);
-        }
-        // An errand that ended or failed at its first request has begun, too.
-        if !self.walking.contains_key(&errand.lane) && progress.running.is_none() {
-            progress.begun_at = Some(now);
-        }
         self.note(errand.lane, &result).await;
         result
     }
@@ -331,6 +326,7 @@ impl Engine {
     /// Takes the lease and reads what is known of the project, unless both are at hand.
     async fn look(&mut self) -> Result<(), SyncError> {
         let now = self.parts.clock.now();
+        self.not_after(now);
         if self.lease.is_some() && self.picture.as_ref().is_some_and(|picture| picture.fresh(now)) {
             return Ok(());
         }
@@ -388,11 +384,19 @@ impl Engine {
         std::mem::take(&mut self.stood_back)
     }
 
+    /// The clock may have gone back: nothing waits longer than it would have from now.
+    fn not_after(&mut self, now: Timestamp) {
+        self.ledger.not_after(now);
+        self.probe_again_at = self.probe_again_at.min(now + PROBE_AGAIN);
+        let canary_at = now + self.parts.settings.poll.canary_interval;
+        self.canary_at = self.canary_at.map(|at| at.min(canary_at));
+    }
+
     fn lose_the_lease(&mut self) {
         self.lease = None;
         self.picture = None;
         self.walking.clear();
-        self.lanes.values_mut().for_each(|progress| progress.running = None);
+        self.ledger.all_given_up();
     }
 }
 

@@ -9,6 +9,14 @@ pub enum SyncError {
     /// The vendor's side.
     #[error("reading from the vendor failed")]
     Api(#[source] ApiError),
+    /// The vendor's side, and perhaps only for this one submission.
+    #[error("submission {submission_id:?} cannot be read by id")]
+    OneSubmission {
+        /// Which one.
+        submission_id: String,
+        /// How it failed.
+        source: ApiError,
+    },
     /// The database's side.
     #[error("writing to the database failed")]
     Store(#[source] StoreError),
@@ -53,6 +61,9 @@ impl SyncError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Api(error) => error.advice(),
+            Self::OneSubmission { .. } => {
+                "Others are read meanwhile, and it is tried again later; if it lasts, ask the vendor's support about this submission."
+            }
             Self::Store(error) => error.advice(),
             Self::NotLeader { .. } => {
                 "One process writes at a time. run takes over by itself when the other ends; anything else can be tried again then (after a kill: when lease.ttl is over)."
@@ -76,7 +87,7 @@ impl SyncError {
     /// A short name, for logs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Api(error) => error.kind(),
+            Self::Api(error) | Self::OneSubmission { source: error, .. } => error.kind(),
             Self::Store(StoreError::LeaseLost { .. }) => "lease_lost",
             Self::Store(_) => "database",
             Self::NotLeader { .. } | Self::LeftToOthers { .. } => "not_leader",

@@ -49,6 +49,7 @@
 mod budget;
 mod forecast;
 mod lanes;
+mod ledger;
 mod open;
 mod sweep;
 #[cfg(test)]
@@ -68,9 +69,18 @@ use crate::store::progress::Import;
 
 use self::lanes::Candidate;
 pub use forecast::{Age, Deletion, Forecast, REQUEST, Share, forecast};
+pub use ledger::Ledger;
 
 /// A lane that is due and was passed over this often gets the next request: no lane has less than a tenth.
 const PASSED_OVER: u64 = 9;
+
+/// How long to rest at most when the day's budget is spent: the database says when the next day is there, and its clock
+/// may be behind this one.
+const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// A walk that began so many seconds ahead of now did so before the clock went back: it would cover days as of a time that
+/// has not come.
+const AHEAD: f64 = 60.0;
 
 /// The least time that a walk may take before it counts as stale.
 const LEAST_WALK: f64 = 600.0;
@@ -157,10 +167,12 @@ pub struct Budget {
 pub struct Progress {
     /// The walk or round in progress.
     pub running: Option<Running>,
-    /// When its last walk or round began, in progress or not.
+    /// When the first request of its last walk or round was sent, in progress or not.
     pub begun_at: Option<Timestamp>,
     /// When its last request was sent.
     pub asked_at: Option<Timestamp>,
+    /// Not before this moment, because its last request failed.
+    pub not_before: Option<Timestamp>,
     /// Requests of other lanes since.
     pub passed_over: u64,
     /// Requests of its last walk or round, in progress or not.
@@ -234,7 +246,7 @@ impl Situation<'_> {
 pub fn next(situation: &Situation<'_>) -> Next {
     let (now, midnight) = (situation.now, situation.midnight().max(after(situation.now, 0.001)));
     if situation.budget.left == 0 {
-        return Next::Wait(midnight);
+        return Next::Wait(midnight.min(now + LOOK_AGAIN));
     }
     let forecast = forecast(situation);
     let hot = lanes::hot(situation, &forecast);
@@ -260,8 +272,13 @@ pub fn next(situation: &Situation<'_>) -> Next {
     Next::Wait(others.fold(hot.at.min(midnight), Timestamp::min))
 }
 
+/// What the hot lane reads next, or is reading.
+pub fn hot(situation: &Situation<'_>) -> Errand {
+    lanes::hot(situation, &forecast(situation)).errand
+}
+
 /// Whether a walk or round took so long that it is to start over: three times what [`forecast()`] gives it, at least ten
-/// minutes (an import: a week). One that turned out longer than the calendar knew, as a first import does, has time for what it read.
+/// minutes (an import: a week); or whether it began before the clock went back. One that turned out longer than the calendar knew, as a first import does, has time for what it read.
 pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
     let forecast = forecast(situation);
     let requests = situation.cost(running.errand).max(running.requests + 1) as f64;
@@ -269,7 +286,8 @@ pub fn stale(running: &Running, situation: &Situation<'_>) -> bool {
     let whole = matches!(running.errand.lane, Lane::Backfill | Lane::Once);
     let least = if whole { LEAST_IMPORT } else { LEAST_WALK };
     let allowed = least.max(3.0 * requests * forecast.pace(running.errand.lane));
-    seconds(running.started_at, situation.now) > allowed
+    let age = seconds(running.started_at, situation.now);
+    age > allowed || age < -AHEAD
 }
 
 /// Seconds from one moment to another; below zero if the other was first.

@@ -22,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(3);
 /// Shortest rest, so that a clock that goes backwards does not make the loop spin.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
+/// Longest rest: whatever the plan says, what the database knows may have changed, and the clock may have been set.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
 /// Longest pause after a failure of the database, however long the poll interval is.
 const DATABASE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -79,7 +82,7 @@ pub async fn run(mut engine: Engine) {
 fn pause(turn: &Result<Turn, SyncError>, now: Timestamp, interval: Duration, lease_ttl: Duration) -> Duration {
     match turn {
         Ok(Turn::Went | Turn::Ended(_)) => Duration::ZERO,
-        Ok(Turn::Rest(until)) => (*until - now).to_std().unwrap_or_default().max(SHORTEST_REST),
+        Ok(Turn::Rest(until)) => (*until - now).to_std().unwrap_or_default().clamp(SHORTEST_REST, LONGEST_REST),
         Err(SyncError::Api(error)) if error.needs_a_person() => interval.max(PROBE),
         Err(SyncError::Api(error)) => interval.max(error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER)),
         Err(SyncError::Store(_)) => interval.min(DATABASE_PAUSE),
@@ -127,6 +130,8 @@ mod tests {
         let after = |error: SyncError| pause(&Err(error), now, seconds(30), seconds(20));
         assert_eq!(pause(&Ok(Turn::Went), now, seconds(30), seconds(20)), seconds(0));
         assert_eq!(pause(&Ok(Turn::Rest(now + seconds(7))), now, seconds(30), seconds(20)), seconds(7));
+        let tomorrow = Turn::Rest(now + seconds(86_400));
+        assert_eq!(pause(&Ok(tomorrow), now, seconds(30), seconds(20)), LONGEST_REST, "it looks again before");
         let too_many = |asked| SyncError::Api(ApiError::TooManyRequests { retry_after: asked });
         assert_eq!(after(too_many(None)), seconds(30));
         assert_eq!(after(too_many(Some(seconds(2)))), seconds(30));

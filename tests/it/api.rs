@@ -280,6 +280,23 @@ async fn a_page_that_is_too_large_is_asked_for_in_pieces() {
     }
 }
 
+#[tokio::test]
+async fn p9_a_page_that_takes_the_vendor_too_long_is_asked_for_in_pieces() {
+    let options = Options { initial: 60, faults: Faults::parse("heavy=20").unwrap(), ..Options::default() };
+    let world = World::with(options, &[("api.count", "50"), ("api.retries", "0")], Clock::system()).await;
+    let mut engine = world.engine().await;
+    for _ in 0..4 {
+        let result = engine.once().await;
+        assert!(matches!(result, Err(SyncError::Api(ApiError::ServerFailed { status: 504, .. }))), "{result:?}");
+    }
+    assert!(engine.once().await.unwrap().complete);
+    let requests = world.simulator.requests();
+    let counts: Vec<_> =
+        requests.iter().filter_map(|one| one.query.split('&').find(|part| part.starts_with("count="))).collect();
+    assert!(counts.starts_with(&["count=50", "count=50", "count=25", "count=25", "count=12"]), "{counts:?}");
+    assert_eq!(world.database.number("select count(*) from argos.submissions").await, 60);
+}
+
 // ---------------------------------------------------------------------------------------------------- answers
 
 #[tokio::test]

@@ -312,7 +312,7 @@ async fn p7_p9_a_mass_of_deletions_waits_for_an_operator() {
     assert_eq!(stage.world.app.metrics.project("default").erasures_held.get(), 1);
     assert_eq!(stage.world.app.metrics.project("default").erasures_pending.get(), 6);
     let mut connection = stage.database().pool.acquire().await.unwrap();
-    assert_eq!(progress::project(&mut connection, "default").await.unwrap().confirm_at, None);
+    assert_eq!(progress::project(&mut connection, "default", Clock::system().now()).await.unwrap().confirm_at, None);
     // Nothing else waits.
     stage.world.simulator.patch(&ids[30], json!({"email": "other@example.com"}));
     let report = stage.engine.once().await.unwrap();
@@ -322,7 +322,7 @@ async fn p7_p9_a_mass_of_deletions_waits_for_an_operator() {
     let list = command(&["erasure", "list"], &url).await;
     assert!(list.contains("HELD") && list.contains(&ids[0]), "{list}");
     assert!(command(&["erasure", "release"], &url).await.contains("6 released"));
-    assert!(progress::project(&mut connection, "default").await.unwrap().confirm_at.is_some());
+    assert!(progress::project(&mut connection, "default", Clock::system().now()).await.unwrap().confirm_at.is_some());
     for _ in 0..12 {
         stage.engine.confirm().await.unwrap();
         stage.clock.advance(TimeDelta::hours(1));

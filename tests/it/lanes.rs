@@ -1,16 +1,23 @@
 //! The lanes at work: what is due is done, a request at a time, and what commands ask for is done beside it.
 
+use std::collections::HashMap;
+
+use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
+use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::Options;
 use argos_sync::store::id_reads::{self, Reason};
 use argos_sync::sync::engine::{Engine, Turn};
 use chrono::{TimeDelta, TimeZone, Utc};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
+use crate::support::Database;
 use crate::support::program::{self, Program};
-use crate::support::world::World;
+use crate::support::vendor::{Reply, Vendor};
+use crate::support::world::{World, install_tls, settings};
 
 /// A world in which time passes only when a test lets it.
 async fn world(initial: u64, changes: &[(&str, &str)]) -> World {
@@ -29,6 +36,76 @@ async fn until(world: &World, engine: &mut Engine, most: TimeDelta, mut done: im
         assert!(now < end, "not within {most}");
         match engine.turn().await.unwrap() {
             Turn::Rest(until) => world.app.clock.advance(until - now),
+            _ => world.app.clock.advance(TimeDelta::milliseconds(100)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn p1_a_round_of_the_hot_lane_is_counted_from_its_first_request() {
+    // Every answer takes six seconds, and a page holds one of five submissions.
+    let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 3, 10, 12, 0, 0).unwrap());
+    let time = clock.clone();
+    let vendor = Vendor::start(move |_, request| {
+        time.advance(TimeDelta::seconds(6));
+        let parameters: HashMap<String, String> = request.parameters().into_iter().collect();
+        let created_at = |n: usize| format!("2026-03-10T0{n}:00:00.000Z");
+        let item = |n| json!({"submission_id": format!("s{n}"), "created_at": created_at(n)});
+        if let Some(id) = parameters.get("submission_id") {
+            return Reply::json(json!({"Items": [item(id[1..].parse().unwrap())]}).to_string());
+        }
+        let day = |name, otherwise| parameters.get(name).map_or(otherwise, String::as_str);
+        let (start, end) = (day("start_date", "2026-03-10"), day("end_date", "2026-03-10"));
+        match (start.len(), parameters.get("nextpage_id").map_or(0, |id| id.parse().unwrap())) {
+            (8, _) => Reply::status(400, "", r#"{"errorCode":"invalid_format"}"#),
+            _ if !(start..=end).contains(&"2026-03-10") => Reply::json(r#"{"Items":[]}"#),
+            (_, 4) => Reply::json(json!({"Items": [item(4)]}).to_string()),
+            (_, n) => {
+                let next = json!({"id": (n + 1).to_string(), "created_at": created_at(n)});
+                Reply::json(json!({"Items": [item(n)], "nextpageKey": next}).to_string())
+            }
+        }
+    })
+    .await;
+    install_tls();
+    let database = Database::fresh().await;
+    let changes = [("api.count", "1"), ("poll.interval", "60s")];
+    let app = App::open(settings(&vendor.base_url(), &database.url, &changes), clock.clone()).await.unwrap();
+    let (heartbeat, stop) = (Heartbeat::new(), CancellationToken::new());
+    let mut engine = app.engine(&app.settings.projects[0], "test", &heartbeat, &stop).await.unwrap();
+    let began = "select extract(epoch from started_at)::bigint from argos.walks where lane = 'hot'";
+    let mut rounds = Vec::new();
+    while rounds.len() < 6 {
+        match engine.turn().await.unwrap() {
+            Turn::Rest(until) => clock.advance(until - clock.now()),
+            Turn::Ended(report) if report.lane == Lane::Hot => rounds.push(database.number(began).await),
+            _ => {}
+        }
+    }
+    // The first ones come beside the probe and the import. Later, a request of another lane may be under way.
+    let gaps: Vec<_> = rounds.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(gaps[2..].iter().all(|gap| (60..=66).contains(gap)), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn p9_a_clock_that_goes_back_stops_no_lane() {
+    let world = world(60, &[("poll.interval", "1m")]).await;
+    let mut engine = world.engine().await;
+    let imported = "select count(*) from argos.projects where import_completed_at is not null";
+    until(&world, &mut engine, TimeDelta::hours(1), async || world.database.number(imported).await == 1).await;
+    world.app.clock.advance(TimeDelta::days(1));
+    let mut rested = false;
+    while !rested {
+        rested = matches!(engine.turn().await.unwrap(), Turn::Rest(_));
+    }
+    world.app.clock.advance(TimeDelta::days(-1));
+    let end = world.app.clock.now() + TimeDelta::minutes(3);
+    loop {
+        let now = world.app.clock.now();
+        assert!(now < end, "the hot lane waits for a day that was there already");
+        match engine.turn().await.unwrap() {
+            Turn::Rest(until) => world.app.clock.advance((until - now).min(TimeDelta::minutes(1))),
+            Turn::Ended(report) if report.lane == Lane::Hot => break,
             _ => world.app.clock.advance(TimeDelta::milliseconds(100)),
         }
     }

@@ -11,6 +11,7 @@ mod alerts;
 mod api;
 mod atomic;
 mod budget;
+mod by_id;
 mod catalog;
 mod contradictions;
 mod coverage;

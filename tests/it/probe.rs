@@ -4,18 +4,25 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use argos_sync::app::App;
+use argos_sync::argos::error::ApiError;
 use argos_sync::clock::{Clock, Timestamp};
 use argos_sync::domain::calendar::Filter;
+use argos_sync::domain::lane::Lane;
 use argos_sync::domain::probe::{Fact, Findings};
+use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::{Dialect, Faults, Options, Simulator};
 use argos_sync::store::probe;
 use argos_sync::sync::engine::Engine;
+use argos_sync::sync::error::SyncError;
+use argos_sync::sync::plan::{Errand, Target};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::World;
 use crate::support::rows::written;
-use crate::support::world::settings;
+use crate::support::vendor::{Reply, Request, Vendor};
+use crate::support::world::{install_tls, settings};
+use crate::support::{Database, World};
 
 fn noon() -> Timestamp {
     "2026-03-20T12:00:00Z".parse().unwrap()
@@ -61,6 +68,47 @@ fn gauge(app: &App, name: &str, label: &str) -> i64 {
 fn disagreements(app: &App) -> Vec<&'static str> {
     let disagrees = |fact: &Fact| gauge(app, "probe_disagreement", &format!("fact=\"{}\"", fact.as_str())) == 1;
     Fact::ALL.into_iter().filter(disagrees).map(Fact::as_str).collect()
+}
+
+#[tokio::test]
+async fn p8_a_pause_that_the_vendor_asks_for_ends_the_probe() {
+    // Asked for where only a probe asks: with dates in the other form.
+    let odd = |request: &Request| request.query().contains("start_date=20260");
+    let items = ["s1", "s2"].map(|id| json!({"submission_id": id, "created_at": "2026-03-20T01:00:00.000Z"}));
+    let list = json!({"Items": items}).to_string();
+    let vendor = Vendor::start(move |_, request| match odd(request) {
+        true => Reply::status(429, "retry-after: 900\r\n", ""),
+        false => Reply::json(&list),
+    })
+    .await;
+    install_tls();
+    let database = Database::fresh().await;
+    let settings = settings(&vendor.base_url(), &database.url, &[]);
+    let app = App::open(settings, Clock::manual(noon())).await.unwrap();
+    let (heartbeat, stop) = (Heartbeat::new(), CancellationToken::new());
+    let mut engine = app.engine(&app.settings.projects[0], "test", &heartbeat, &stop).await.unwrap();
+    let result = engine.probe().await;
+    let Err(SyncError::Api(ApiError::TooManyRequests { retry_after })) = result else { panic!("{result:?}") };
+    assert_eq!(retry_after, Some(std::time::Duration::from_secs(900)));
+    let requests = vendor.requests();
+    assert_eq!(requests.iter().position(odd), Some(requests.len() - 1), "no request after it");
+}
+
+#[tokio::test]
+async fn p1_a_walk_in_progress_starts_over_when_the_filter_turns_out_another() {
+    let (world, mut engine) = mirrored(options(), &[]).await;
+    probe_with(&world, &mut engine, "").await;
+    let today = noon().date_naive();
+    let errand = Errand { lane: Lane::Once, target: Target::Days(Some((today - TimeDelta::days(9), today))) };
+    let goes_on = || world.simulator.requests().last().unwrap().query.contains("nextpage_id");
+    for page in 0..2 {
+        assert!(engine.go_on(errand).await.unwrap().is_none());
+        assert_eq!(goes_on(), page == 1);
+    }
+    // Its pages so far are those of other days.
+    assert_eq!(probe_with(&world, &mut engine, "kst-dates").await.filter, created(0, 1));
+    assert!(engine.go_on(errand).await.unwrap().is_none());
+    assert!(!goes_on(), "{:?}", world.simulator.requests().last());
 }
 
 /// What is logged until it is dropped.

@@ -148,12 +148,12 @@ async fn p4_a_list_that_lags_does_not_take_back_what_an_answer_by_id_said() {
     assert_eq!(written(&vendor.database).await, before);
     assert_eq!(waiting(&vendor.database).await.as_deref(), Some("s lag"));
     let mut connection = vendor.database.pool.acquire().await.unwrap();
-    let project = &vendor.app.settings.projects[0].id;
-    assert_eq!(id_reads::next(&mut connection, project).await.unwrap(), Some(("s".to_owned(), "lag".to_owned())));
+    let (project, now) = (&vendor.app.settings.projects[0].id, vendor.clock.now());
+    assert_eq!(id_reads::next(&mut connection, project, now).await.unwrap(), Some(("s".to_owned(), "lag".to_owned())));
     // It was no lag: the answer by id says so too.
     by_id(&vendor, &mut engine, &item(NEWS, BY_ID)).await;
     id_reads::done(&mut connection, project, "s").await.unwrap();
-    assert_eq!(progress::project(&mut connection, project).await.unwrap().refresh, 0);
+    assert_eq!(progress::project(&mut connection, project, now).await.unwrap().refresh, 0);
     assert_eq!(submission(&vendor.database, "s").await["kyc_result"], "approved");
     assert_eq!(vendor.read(&mut engine, &[&old]).await.counts.unchanged, 1);
 }
@@ -204,7 +204,7 @@ async fn screenings(vendor: &Verbatim, items: &str) -> Counts {
     let mut connection = vendor.database.pool.acquire().await.unwrap();
     let key = hash_key(&mut connection, &settings.database).await.unwrap();
     let lease = lease::acquire(&mut connection, "default", "test", settings.lease.ttl).await.unwrap().unwrap();
-    let project = progress::project(&mut connection, "default").await.unwrap();
+    let project = progress::project(&mut connection, "default", vendor.clock.now()).await.unwrap();
     let scope = Scope {
         covers: false,
         dry_run: false,

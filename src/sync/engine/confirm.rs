@@ -70,7 +70,10 @@ impl Engine {
         let mut answers = false;
         for id in live {
             report.pages += 1;
-            answers = self.ask_by_id(&id).await?.is_some();
+            answers = match self.ask_by_id(&id).await {
+                Err(SyncError::OneSubmission { .. }) => false,
+                answer => answer?.is_some(),
+            };
             if answers {
                 break;
             }
@@ -84,7 +87,13 @@ impl Engine {
             return Ok(report);
         }
         report.pages += 1;
-        let look = self.shown(&suspicion.submission_id).await?;
+        let look = match self.shown(&suspicion.submission_id).await {
+            Err(error @ SyncError::OneSubmission { .. }) => {
+                self.put_off(suspicion).await?;
+                return Err(error);
+            }
+            look => look?,
+        };
         let item = match &look {
             Look::Unreadable => {
                 self.put_off(suspicion).await?;

@@ -32,31 +32,44 @@ impl Engine {
         };
         let known = mirror::stored(&mut connection, &project_id, &ids).await?;
         drop(connection);
-        let mut same = 0;
+        let (mut asked, mut same, mut untold) = (0, 0, None);
         for (id, stored) in &known {
-            let Some(answer) = self.ask_by_id(id).await? else { continue };
+            let answer = match self.ask_by_id(id).await {
+                // The others tell.
+                Err(error @ SyncError::OneSubmission { .. }) => {
+                    untold = Some(error);
+                    continue;
+                }
+                answer => answer?,
+            };
+            asked += 1;
+            let Some(answer) = answer else { continue };
             let item = answer.content.items().find(|item| item.submission_id == Some(id));
             let item = item.and_then(|item| serde_json::from_str(item.json).ok());
             let created_at = |item: &serde_json::Value| State::of(item).created_at();
             let (ours, theirs) = (created_at(&stored.item), item.as_ref().and_then(created_at));
             same += usize::from(item.is_some() && (ours == theirs || ours.is_none()));
         }
-        if !known.is_empty() && same * 2 <= known.len() {
+        if let Some(error) = untold.filter(|_| asked == 0) {
+            return Err(error);
+        }
+        if asked > 0 && same * 2 <= asked {
             self.parts.metrics.other_project.set(1);
-            return Err(SyncError::OtherProject { asked: known.len(), same });
+            return Err(SyncError::OtherProject { asked, same });
         }
         let mut transaction = self.fenced(&self.held()?).await?;
         erasure::set_source(&mut transaction, &project_id, Some(&source[..])).await?;
         transaction.commit().await.map_err(StoreError::doing("noting whose data this is"))?;
         self.parts.metrics.other_project.set(0);
-        if !known.is_empty() {
+        if asked > 0 {
             tracing::info!(project = project_id, same, "server, key or dialect changed: known submissions answer");
         }
         Ok(())
     }
 
     /// Asks for one submission; `None`: the answer holds no such item. How the vendor says so is not documented: an empty
-    /// list, an object without one, 400 or 404. A wrong path or a gateway may say the same.
+    /// list, an object without one, 400, 404 or 410, or an error object that blames the request. A wrong path or a gateway
+    /// may say the same.
     pub(super) async fn ask_by_id(&mut self, id: &str) -> Result<Option<Answer<Page>>, SyncError> {
         let query = Query { select: Some(("submission_id", id.to_owned())), ..Query::default() };
         let answer = self.fetch_unless_stopped(&query).await;
@@ -67,7 +80,10 @@ impl Engine {
                 let there = answer.content.items().any(|item| item.submission_id == Some(id));
                 Ok(there.then_some(answer))
             }
-            Err(SyncError::Api(ApiError::BadRequest { status: 400 | 404, .. })) => Ok(None),
+            Err(SyncError::Api(ApiError::BadRequest { status: 200 | 400 | 404 | 410, .. })) => Ok(None),
+            Err(SyncError::Api(source)) if source.may_be_one_submission() => {
+                Err(SyncError::OneSubmission { submission_id: id.to_owned(), source })
+            }
             Err(error) => Err(error),
         }
     }

@@ -131,8 +131,8 @@ impl Engine {
         }
     }
 
-    /// One request. What only a probe would ask may fail in any way; what a walk would ask fails as there, unless the
-    /// vendor refuses it.
+    /// One request. What only a probe would ask may fail in any way that does not ask for a pause; what a walk would ask
+    /// fails as there, unless the vendor refuses it.
     async fn told(&mut self, look: &mut Look, query: Query) -> Result<Outcome, SyncError> {
         if look.requests >= MOST_REQUESTS {
             return Ok(Outcome::Failed);
@@ -166,7 +166,12 @@ impl Engine {
             Err(SyncError::Api(ApiError::BadRequest { .. })) => Ok(Outcome::Refused),
             // A gateway may refuse a GET with a body in the words it has for a wrong key.
             Err(SyncError::Api(ApiError::KeyRefused { .. } | ApiError::AddressRefused)) if odd => Ok(Outcome::Refused),
-            Err(SyncError::Api(error)) if odd && !matches!(error, ApiError::BudgetSpent) => Ok(Outcome::Failed),
+            // The vendor asks for a pause: that ends the probe, whatever asked for it.
+            Err(SyncError::Api(error))
+                if odd && !error.asks_for_a_pause() && !matches!(error, ApiError::BudgetSpent) =>
+            {
+                Ok(Outcome::Failed)
+            }
             Err(SyncError::Api(error)) if error.page_too_large() => Ok(Outcome::Failed),
             Err(error) => Err(error),
         }

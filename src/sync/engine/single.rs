@@ -24,9 +24,19 @@ impl Engine {
         Ok((true, counts))
     }
 
-    /// Reads one submission now. Returns whether the vendor showed it, and what became of it.
+    /// Reads one submission now. Returns whether the vendor showed it, and what became of it. One that cannot be read stays
+    /// in the queue, if it is there, and the others come first.
     pub async fn refresh(&mut self, submission_id: &str) -> Result<(bool, Counts), SyncError> {
-        let read = self.read_by_id(Lane::Refresh, submission_id).await?;
+        let read = match self.read_by_id(Lane::Refresh, submission_id).await {
+            Err(error @ SyncError::OneSubmission { .. }) => {
+                let mut transaction = self.fenced(&self.held()?).await?;
+                let (project_id, now) = (&self.parts.project.id, self.parts.clock.now());
+                id_reads::put_off(&mut transaction, project_id, submission_id, now).await?;
+                transaction.commit().await.map_err(StoreError::doing("putting a submission off"))?;
+                return Err(error);
+            }
+            read => read?,
+        };
         let mut transaction = self.fenced(&self.held()?).await?;
         if !read.0 {
             let (now, ids) = (self.parts.clock.now(), [submission_id.to_owned()]);
@@ -48,7 +58,8 @@ impl Engine {
 
     async fn next_refresh(&mut self) -> Result<PassReport, SyncError> {
         let mut report = PassReport { complete: true, ..PassReport::new(Lane::Refresh) };
-        let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id).await?;
+        let now = self.parts.clock.now();
+        let next = id_reads::next(&mut *self.connection().await?, &self.parts.project.id, now).await?;
         if let Some((id, _)) = next {
             report.counts.add(self.refresh(&id).await?.1);
             report.pages = 1;
@@ -70,9 +81,16 @@ impl Engine {
                 self.keep_walking(walking);
                 return Ok(Some(report));
             }
+            Err(error @ SyncError::OneSubmission { .. }) => {
+                self.go_past(walking, id, false).await?;
+                return Err(error);
+            }
             answer => answer?,
         };
-        let Some(answer) = answer else { return self.not_shown(walking, id).await };
+        let Some(answer) = answer else {
+            self.go_past(walking, id, true).await?;
+            return Ok(None);
+        };
         let walk = Walk { cursor: Some((id, String::new())), ..self.after(&walking, &answer) };
         let (counts, walk) = self.apply(&walking, None, false, &answer, View::Id, Some(&walk), End::More).await?;
         counts.publish(&self.parts.metrics, Lane::Open);
@@ -83,18 +101,20 @@ impl Engine {
         Ok(None)
     }
 
-    /// An open submission that does not show: suspected to be gone, and the round goes on after it.
-    async fn not_shown(&mut self, mut walking: Walking, id: String) -> Result<Option<PassReport>, SyncError> {
+    /// The round goes on after a submission that was not read. One that does not show is suspected to be gone.
+    async fn go_past(&mut self, mut walking: Walking, id: String, gone: bool) -> Result<(), SyncError> {
         let (now, project_id) = (self.parts.clock.now(), self.parts.project.id.clone());
         let walk = Walk { cursor: Some((id.clone(), String::new())), ..self.place(&walking, now) };
         let mut transaction = self.fenced(&self.held()?).await?;
-        erasure::suspect_gone(&mut transaction, &project_id, &[id], now, Lane::Open).await?;
+        if gone {
+            erasure::suspect_gone(&mut transaction, &project_id, &[id], now, Lane::Open).await?;
+        }
         progress::save_walk(&mut transaction, &project_id, Lane::Open, &walk, None).await?;
-        transaction.commit().await.map_err(StoreError::doing("noting a suspicion"))?;
+        transaction.commit().await.map_err(StoreError::doing("going on with a round"))?;
         walking.place = Some(walk);
         walking.report.pages += 1;
         self.keep_walking(walking);
-        Ok(None)
+        Ok(())
     }
 
     async fn end_round(&mut self, walking: Walking, day: NaiveDate) -> Result<PassReport, SyncError> {

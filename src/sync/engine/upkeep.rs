@@ -42,8 +42,10 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// Not over midnight: the budget is another day's. Nor if the clock went back.
     pub(super) fn fresh(&self, now: Timestamp) -> bool {
-        now - self.read_at < FRESH
+        let same_day = now.date_naive() == self.read_at.date_naive();
+        same_day && (TimeDelta::zero()..FRESH).contains(&(now - self.read_at))
     }
 }
 
@@ -162,10 +164,10 @@ impl Engine {
         }
         let mut transaction = self.fenced(&self.held()?).await?;
         let since = self.parts.settings.poll.since;
-        let mut project = progress::project(&mut transaction, &project_id).await?;
+        let mut project = progress::project(&mut transaction, &project_id, now).await?;
         if project.import.is_none_or(|import| import.begins_after(since)) {
             progress::want_from(&mut transaction, &project_id, since).await?;
-            project = progress::project(&mut transaction, &project_id).await?;
+            project = progress::project(&mut transaction, &project_id, now).await?;
         }
         let calendar = calendar::load(&mut transaction, &project_id).await?;
         let walks = progress::walks(&mut transaction, &project_id).await?;
@@ -183,8 +185,13 @@ impl Engine {
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
         self.picture = Some(Picture { read_at: now, project, calendar, unreserved, findings, lacking });
-        // Where another process, or an earlier life of this one, stopped.
+        // A walk in progress over what has become another list (another filter, say) starts over.
         let source = self.source();
+        let other = |walking: &Walking| walking.place.as_ref().is_some_and(|walk| walk.source != source);
+        for (lane, _) in self.walking.extract_if(.., |_, walking| other(walking)) {
+            self.ledger.given_up(lane);
+        }
+        // Where another process, or an earlier life of this one, stopped.
         for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
             if !self.walking.contains_key(&lane) {
                 self.keep_walking(Walking::resumed(lane, walk));
@@ -220,7 +227,7 @@ impl Engine {
                 until_midnight: plan::until_midnight(now),
             },
             import,
-            lanes: &self.lanes,
+            lanes: self.ledger.lanes(),
             phases: picture.lacking.phases(),
             refresh: project.refresh,
             details: project.details,
@@ -296,7 +303,7 @@ impl Engine {
     /// Forgets a lane's walk in progress, so that the next one starts over.
     pub(super) async fn forget(&mut self, lane: Lane) -> Result<(), SyncError> {
         self.walking.remove(&lane);
-        self.lanes.entry(lane).or_default().running = None;
+        self.ledger.given_up(lane);
         if self.dry_run {
             return Ok(());
         }

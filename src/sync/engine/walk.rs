@@ -20,7 +20,7 @@ use crate::domain::seen::Seen;
 use crate::store::progress::{self, Import, Walk};
 use crate::sync::apply::{self, End, Scope};
 use crate::sync::error::SyncError;
-use crate::sync::plan::{self, Errand, Progress, Running, Target};
+use crate::sync::plan::{self, Errand, Running, Target};
 use crate::sync::prepare;
 use crate::sync::report::{Counts, PassReport};
 
@@ -29,6 +29,9 @@ const PAGES_UNTIL_LARGER: u64 = 16;
 
 /// How long an item may take when a page is written item by item.
 const PER_ITEM: Duration = Duration::from_millis(50);
+
+/// So often in a row a page may come too late before it is asked for in half the size.
+const SLOW: u32 = 2;
 
 /// Up to so many known submissions a complete walk that shows none of them is taken for what it says: each of them is
 /// then asked for by id, and nothing is believed before that. Where more are known, the answer is an error.
@@ -127,25 +130,18 @@ impl Engine {
             return Ok(walking);
         }
         // One that is given up is overwritten by the first page of the new one.
-        self.lanes.entry(lane).or_default().running = None;
+        self.ledger.given_up(lane);
         Ok(Walking::new(lane, days, by_id))
     }
 
     pub(super) fn keep_walking(&mut self, walking: Walking) {
-        let running = walking.running(self.parts.clock.now());
-        let begun_at = Some(running.started_at);
-        let progress = self.lanes.entry(walking.lane).or_default();
-        *progress = Progress { running: Some(running), begun_at, requests: running.requests, ..*progress };
+        self.ledger.goes_on(walking.running(self.parts.clock.now()));
         self.walking.insert(walking.lane, walking);
     }
 
     /// Notes for the plan that a walk or round has come to its end.
     pub(super) fn ended(&mut self, walking: &Walking) {
-        let running = walking.running(self.parts.clock.now());
-        let progress = self.lanes.entry(walking.lane).or_default();
-        progress.running = None;
-        progress.begun_at = Some(running.started_at);
-        progress.requests = running.requests.max(1);
+        self.ledger.ended(walking.running(self.parts.clock.now()));
     }
 
     async fn page_of(&mut self, walking: &mut Walking) -> Result<Option<PassReport>, SyncError> {
@@ -258,8 +254,30 @@ impl Engine {
                     let project = &self.parts.project.id;
                     tracing::warn!(project, count = self.count, "{error}: trying smaller pages");
                 }
-                answer => return answer,
+                Err(SyncError::Api(error)) if error.page_too_slow() => {
+                    self.too_slow(lane, cursor);
+                    return Err(error.into());
+                }
+                answer => {
+                    if answer.is_ok() && self.slow.get(&lane).is_some_and(|(page, _)| *page == cursor) {
+                        self.slow.remove(&lane);
+                    }
+                    return answer;
+                }
             }
+        }
+    }
+
+    /// A page that the vendor did not serve in time, in all tries: it may hold too much for it.
+    fn too_slow(&mut self, lane: Lane, cursor: Option<Cursor>) {
+        let before = self.slow.remove(&lane).filter(|(page, _)| *page == cursor);
+        let times = before.map_or(0, |(_, times)| times) + 1;
+        if times < SLOW {
+            self.slow.insert(lane, (cursor, times));
+        } else if self.count > 1 {
+            self.count /= 2;
+            let project = &self.parts.project.id;
+            tracing::warn!(project, count = self.count, "a page came too late again and again: trying smaller pages");
         }
     }
 

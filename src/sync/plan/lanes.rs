@@ -39,6 +39,7 @@ pub(super) fn hot(situation: &Situation<'_>, forecast: &Forecast) -> Candidate {
 pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Candidate> {
     let progress = situation.progress(Lane::Open);
     let paced = progress.asked_at.map_or(situation.now, |asked| after(asked, forecast.open_gap()));
+    let paced = progress.not_before.map_or(paced, |at| at.max(paced));
     if let Some(running) = progress.running {
         return Some(Candidate { errand: running.errand, at: paced });
     }
@@ -139,6 +140,9 @@ pub(super) fn single(situation: &Situation<'_>, forecast: &Forecast, idle: bool)
         _ => Some(if few { situation.now } else { paced }),
     };
     let due = [refresh, situation.confirm_at.map(|at| at.max(paced)), situation.canary_at.map(|at| at.max(paced))];
-    let candidates = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| Some(candidate(lane, Target::Queue, at?)));
+    let candidates = SINGLE.into_iter().zip(due).filter_map(|(lane, at)| {
+        let not_before = situation.progress(lane).not_before.unwrap_or(situation.now);
+        Some(candidate(lane, Target::Queue, at?.max(not_before)))
+    });
     candidates.min_by_key(|it| (it.at.max(situation.now), situation.progress(it.errand.lane).asked_at))
 }

@@ -106,8 +106,10 @@ proptest! {
         let stated = world.forecast().sweep.map_or(Duration::ZERO, |sweep| sweep.seen_within);
         prop_assume!(stated < 40 * 24 * HOUR);
         prop_assume!(world.per_day > 3_000);
+        let began = world.now;
         world.settle();
         world.run(1_500);
+        world.check_none_starves(began);
     }
 
     /// A queue that does not end holds up nobody else who reads single submissions.

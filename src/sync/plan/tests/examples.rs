@@ -13,7 +13,7 @@ fn large(per_day: u64) -> World {
 
 fn running(errand: Errand, started_at: Timestamp, requests: u64) -> Progress {
     let running = Some(Running { errand, started_at, requests });
-    Progress { running, begun_at: Some(started_at), asked_at: Some(started_at), passed_over: 0, requests }
+    Progress { running, requests, ..done(started_at) }
 }
 
 fn done(at: Timestamp) -> Progress {
@@ -34,13 +34,13 @@ fn hot_comes_first_and_a_walk_of_the_sweep_goes_on_after_it() {
     assert_eq!(world.with(next), Next::Do(hot));
     let sweep = Errand { lane: Lane::Sweep, target: Target::Days(Some((date("2025-03-01"), date("2025-04-30")))) };
     world.now = hour("00:10:00");
-    world.lanes.insert(Lane::Sweep, running(sweep, hour("00:05:00"), 7));
-    world.lanes.insert(Lane::Hot, done(hour("00:09:30.5")));
+    world.ledger.lanes.insert(Lane::Sweep, running(sweep, hour("00:05:00"), 7));
+    world.ledger.lanes.insert(Lane::Hot, done(hour("00:09:30.5")));
     assert_eq!(world.with(next), Next::Do(sweep), "hot is due in half a second");
     world.now = hour("00:10:00.5");
-    world.lanes.get_mut(&Lane::Hot).unwrap().passed_over = 1;
+    world.ledger.lanes.get_mut(&Lane::Hot).unwrap().passed_over = 1;
     assert_eq!(world.with(next), Next::Do(hot));
-    world.lanes.insert(Lane::Hot, done(world.now));
+    world.ledger.lanes.insert(Lane::Hot, done(world.now));
     assert_eq!(world.with(next), Next::Do(sweep));
 }
 
@@ -50,13 +50,13 @@ fn who_was_passed_over_nine_times_gets_the_next_request() {
     world.now = hour("01:00:00");
     let hot = Errand { lane: Lane::Hot, target: Target::Days(Some((date("2026-02-26"), date("2026-03-01")))) };
     let sweep = Errand { lane: Lane::Sweep, target: Target::Days(Some((date("2025-03-01"), date("2025-04-30")))) };
-    world.lanes.insert(Lane::Hot, running(hot, hour("00:59:00"), 7));
-    world.lanes.insert(Lane::Sweep, running(sweep, hour("00:05:00"), 7));
+    world.ledger.lanes.insert(Lane::Hot, running(hot, hour("00:59:00"), 7));
+    world.ledger.lanes.insert(Lane::Sweep, running(sweep, hour("00:05:00"), 7));
     for (passed_over, expected) in [(8, Lane::Hot), (9, Lane::Sweep), (30, Lane::Sweep)] {
-        world.lanes.get_mut(&Lane::Sweep).unwrap().passed_over = passed_over;
+        world.ledger.lanes.get_mut(&Lane::Sweep).unwrap().passed_over = passed_over;
         assert_eq!(lane(&world), Some(expected), "{passed_over}");
     }
-    world.lanes.get_mut(&Lane::Hot).unwrap().passed_over = 1;
+    world.ledger.lanes.get_mut(&Lane::Hot).unwrap().passed_over = 1;
     assert_eq!(lane(&world), Some(Lane::Hot), "hot has just waited for a page");
 }
 
@@ -65,12 +65,18 @@ fn nothing_is_asked_before_it_is_due_or_when_the_day_is_spent() {
     let mut world = World::new(&[3; 30], 0, 1000, 100);
     world.poll.interval = HOUR * 3;
     world.now = hour("10:00:00");
-    world.lanes.insert(Lane::Hot, done(hour("09:00:00")));
-    world.lanes.insert(Lane::Sweep, done(hour("09:59:00")));
+    world.ledger.lanes.insert(Lane::Hot, done(hour("09:00:00")));
+    world.ledger.lanes.insert(Lane::Sweep, done(hour("09:59:00")));
     assert_eq!(world.with(next), Next::Wait(hour("10:59:00")), "the sweep of one page an hour");
-    world.lanes.insert(Lane::Sweep, done(hour("09:00:00")));
+    world.ledger.lanes.insert(Lane::Sweep, done(hour("09:00:00")));
     assert_eq!(lane(&world), Some(Lane::Sweep));
     world.used = 1000;
+    assert_eq!(
+        world.with(next),
+        Next::Wait(hour("10:01:00")),
+        "whether the next day has come is looked at every minute"
+    );
+    world.now = hour("23:59:40");
     assert_eq!(world.with(next), Next::Wait(date("2026-03-02").and_time(NaiveTime::MIN).and_utc()));
 }
 
@@ -208,6 +214,8 @@ fn a_walk_is_stale_after_three_times_what_it_should_take() {
     assert!(!stale(Lane::Sweep, 3, TimeDelta::minutes(170)));
     // Longer than the calendar knew of: a first import.
     assert!(!stale(Lane::Sweep, 3_000, TimeDelta::hours(4)));
+    // It began before the clock went back: nothing is to be covered as of then.
+    assert!(stale(Lane::Backfill, 3, TimeDelta::hours(-4)) && !stale(Lane::Backfill, 3, TimeDelta::seconds(-4)));
 }
 
 #[test]

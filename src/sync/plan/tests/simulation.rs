@@ -19,7 +19,7 @@ pub(super) struct World {
     pub(super) refresh: u64,
     pub(super) details: bool,
     pub(super) confirm_at: Option<Timestamp>,
-    pub(super) lanes: BTreeMap<Lane, Progress>,
+    pub(super) ledger: Ledger,
     /// Requests of the day.
     pub(super) used: u64,
     /// Every request, in order.
@@ -74,7 +74,7 @@ impl World {
             refresh: 0,
             details: false,
             confirm_at: None,
-            lanes: BTreeMap::new(),
+            ledger: Ledger::default(),
             used: 0,
             sent: Vec::new(),
             longest: Duration::ZERO,
@@ -105,7 +105,7 @@ impl World {
                 until_midnight: self.until_midnight(),
             },
             import: self.import,
-            lanes: &self.lanes,
+            lanes: self.ledger.lanes(),
             phases: self.phases,
             refresh: self.refresh,
             details: self.details,
@@ -209,11 +209,7 @@ impl World {
 
         self.used += 1;
         self.sent.push((self.now, errand));
-        for (lane, progress) in &mut self.lanes {
-            progress.passed_over += u64::from(*lane != errand.lane);
-        }
-        let progress = self.lanes.get(&errand.lane).copied().unwrap_or_default();
-        let mut running = match progress.running {
+        let mut running = match self.ledger.running(errand.lane) {
             Some(running) => {
                 assert_eq!(running.errand, errand, "a walk goes on before another one of its lane begins");
                 assert!(
@@ -228,21 +224,30 @@ impl World {
                 Running { errand, started_at: self.now, requests: 0 }
             }
         };
+        self.ledger.sent(errand, self.now);
         running.requests += 1;
         let cost = self.with(|situation| situation.cost(errand));
-        let ended = running.requests >= cost;
-        if ended {
+        if running.requests >= cost {
             assert_eq!(running.requests, cost);
             self.end(running);
+            self.ledger.ended(running);
+        } else {
+            self.ledger.goes_on(running);
         }
-        let now = Progress {
-            running: (!ended).then_some(running),
-            begun_at: Some(running.started_at),
-            asked_at: Some(self.now),
-            passed_over: 0,
-            requests: running.requests,
-        };
-        self.lanes.insert(errand.lane, now);
+    }
+
+    /// A day that is not read again is not seen by what is asserted when one is: none of the sweep's is older than
+    /// stated, and none was never read in twice that time since `began`.
+    pub(super) fn check_none_starves(&self, began: Timestamp) {
+        let (Some(stated), Some(sweep)) = (self.stated, self.forecast().sweep) else { return };
+        let stated = stated.max(sweep.seen_within.as_secs_f64());
+        let hot = hot_days(self.now, self.poll.lookback).0;
+        let since = self.poll.since.unwrap_or(NaiveDate::MIN);
+        for row in self.calendar.days.iter().filter(|row| row.day < hot && row.day >= since) {
+            let covered_at = self.calendar.covered_at(row.day);
+            let (since, most) = covered_at.map_or((began, 2.0 * stated), |at| (at, stated));
+            assert!(seconds(since, self.now) <= most, "{row:?} at {}, not within {stated} s", self.now);
+        }
     }
 
     /// What begins is the most overdue.
