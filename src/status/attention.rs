@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use super::picture::{Known, Picture};
+use super::picture::{Alerts, Known, Picture};
 use super::vendor::plain;
 use crate::clock::Timestamp;
 use crate::domain::lane::Lane;
@@ -24,6 +24,8 @@ const STALLED: &str = "A process is at work and does not get on: look at the err
 /// How bad it is; the worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
+    /// Waits for a person to acknowledge it.
+    Alert,
     /// Waits for a person's decision.
     Held,
     /// May mean that a flag is overlooked.
@@ -39,6 +41,7 @@ pub(crate) enum Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Alert => "ALERT",
             Self::Held => "HELD",
             Self::Alarm => "ALARM",
             Self::Error => "ERROR",
@@ -84,6 +87,7 @@ pub(crate) fn of(picture: &Picture) -> Vec<Attention> {
     let Some(known) = &picture.known else { return Vec::new() };
     let now = picture.at;
     let mut all: Vec<Attention> = known.errors.iter().map(|error| failure(error, now)).collect();
+    all.extend(alerts(known, &picture.project));
     all.extend(late(known, now));
     all.extend(hold(known));
     all.extend(unknown_aml(known));
@@ -95,6 +99,22 @@ pub(crate) fn of(picture: &Picture) -> Vec<Attention> {
     // Stable: within a level the order stays.
     all.sort_by_key(|attention| attention.level);
     all
+}
+
+fn alerts(known: &Known, project: &str) -> Option<Attention> {
+    let number: i64 = known.alerts.iter().map(|alerts| alerts.waiting).sum();
+    let of = |alerts: &Alerts| {
+        let (kind, risk) = (alerts.kind.replace('_', " "), alerts.risk);
+        format!("{} {kind} (risk {risk})", grouped(alerts.waiting))
+    };
+    let verb = if number == 1 { "waits" } else { "wait" };
+    let what = || format!("{} {verb} for a person", count(number, "alert"));
+    let attention = || Attention {
+        detail: Some(known.alerts.iter().map(of).collect::<Vec<_>>().join(", ")),
+        commands: ["list", "ack"].map(|what| format!("argos-sync alerts {what} --project {project}")).to_vec(),
+        ..Attention::new(Level::Alert, what(), Some("Look at each, act on it, and acknowledge it with a reason."))
+    };
+    (number > 0).then(attention)
 }
 
 /// The newest days are not read as often as planned, by far.

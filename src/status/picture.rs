@@ -11,6 +11,7 @@ use super::lanes::{self, Lane};
 use super::vendor::{Drift, Vendor};
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
+use crate::domain::alert::{Kind, Risk};
 use crate::domain::calendar::Calendar;
 use crate::store::progress;
 use crate::store::status::{Facts, Failure, Outbox};
@@ -38,6 +39,7 @@ pub(crate) struct Known {
     pub(crate) budget: Budget,
     pub(crate) reads_waiting: Waiting,
     pub(crate) quarantine: BTreeMap<String, i64>,
+    pub(crate) alerts: Vec<Alerts>,
     pub(crate) errors: Vec<Failure>,
     pub(crate) vendor: Vendor,
     pub(crate) drift: Drift,
@@ -115,6 +117,14 @@ pub(crate) struct Budget {
     pub(crate) left: Option<u64>,
 }
 
+/// Alerts of a kind that nobody has acknowledged, those of the import apart.
+#[derive(Serialize)]
+pub(crate) struct Alerts {
+    pub(crate) kind: &'static str,
+    pub(crate) risk: &'static str,
+    pub(crate) waiting: i64,
+}
+
 #[derive(Serialize)]
 pub(crate) struct Waiting {
     pub(crate) total: i64,
@@ -165,9 +175,14 @@ impl Known {
                 epoch: facts.writer.epoch,
                 expires_at: facts.writer.expires_at,
             },
+            alerts: facts.alerts.into_iter().filter(|(_, waiting)| *waiting > 0).map(alerts).collect(),
             errors: facts.errors,
         }
     }
+}
+
+fn alerts(((kind, risk), waiting): ((Kind, Risk), i64)) -> Alerts {
+    Alerts { kind: kind.as_str(), risk: risk.as_str(), waiting }
 }
 
 /// The first day that counts: the import's, or where everything is wanted, the first one that holds something.

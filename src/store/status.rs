@@ -14,8 +14,9 @@ use super::calendar;
 use super::drift::{self, Name};
 use super::error::StoreError;
 use super::progress::{self, Project};
-use super::{mirror, probe};
+use super::{alerts, mirror, probe};
 use crate::clock::Timestamp;
+use crate::domain::alert::{Kind, Risk};
 use crate::domain::calendar::Calendar;
 use crate::domain::probe::Findings;
 
@@ -52,6 +53,8 @@ pub struct Facts {
     pub drift: Vec<Name>,
     /// Submissions whose AML status no document names.
     pub unknown_aml: i64,
+    /// Alerts that nobody has acknowledged, those of the import apart.
+    pub alerts: BTreeMap<(Kind, Risk), i64>,
 }
 
 /// The lease.
@@ -184,6 +187,7 @@ pub async fn facts(
         erasures: erasures::of(connection, project_id).await?,
         drift: drift::counted(connection, project_id).await?,
         unknown_aml: drift::unknown_aml_as_allowed(connection, project_id).await?,
+        alerts: alerts::waiting(connection, project_id).await?,
         project,
     }))
 }
