@@ -7,6 +7,7 @@ use argos_sync::simulator::{Faults, Options, Simulator};
 use argos_sync::store::erasure;
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
+use argos_sync::sync::report::PassReport;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::support::process::argos_sync;
 use crate::support::rows::{counter, written};
 use crate::support::verbatim::noon;
 use crate::support::world::settings;
-use crate::support::{Database, World, assert_valid_events};
+use crate::support::{Database, Verbatim, World, assert_valid_events};
 
 /// In everything that is said of the person who will be erased.
 const MARKER: &str = "Zebra";
@@ -495,4 +496,87 @@ async fn p7_thin_lists_erase_nothing() {
     assert_eq!(written(stage.database()).await, before);
     assert_eq!(stage.suspicions().await, 0);
     assert!(stage.database().number("select count(*) from argos.attempts").await > 0);
+}
+
+/// A vendor whose lists and answers by id are told apart.
+struct Views {
+    vendor: Verbatim,
+    engine: Engine,
+}
+
+/// A submission, with members changed; null leaves one out.
+fn someone(id: &str, changes: Value) -> Value {
+    let mut item = json!({
+        "submission_id": id, "created_at": "2026-03-10T10:00:00Z", "email": "e@example.com",
+        "kyc": {"result": "approved"}, "data": {"name": "n", "idType": "passport"}
+    });
+    if let (Value::Object(item), Value::Object(changes)) = (&mut item, changes) {
+        item.extend(changes);
+    }
+    item
+}
+
+impl Views {
+    async fn new() -> Self {
+        let vendor = Verbatim::new().await;
+        let engine = vendor.engine().await;
+        Self { vendor, engine }
+    }
+
+    /// From now on the answers by id show this.
+    fn by_id(&self, id: &str, items: &[Value]) {
+        self.vendor.answers("submission", &[("submission_id", id)], &json!({"Items": items}).to_string());
+    }
+
+    async fn list(&mut self, items: &[Value]) -> PassReport {
+        let items: Vec<String> = items.iter().map(Value::to_string).collect();
+        self.vendor.read(&mut self.engine, &items).await
+    }
+
+    /// Looks at suspicions once an hour.
+    async fn confirm_for(&mut self, hours: i64) {
+        for _ in 0..hours {
+            self.engine.confirm().await.unwrap();
+            self.vendor.clock.advance(TimeDelta::hours(1));
+        }
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        self.vendor.database.number(sql).await
+    }
+
+    /// Suspicions and receipts.
+    async fn state(&self) -> (i64, i64) {
+        let receipts = self.number("select count(*) from argos.erasure_receipts").await;
+        (self.number("select count(*) from argos.erasures").await, receipts)
+    }
+}
+
+#[tokio::test]
+async fn p7_an_answer_by_id_that_shows_others_is_no_answer() {
+    let mut views = Views::new().await;
+    let all = ["s", "t"].map(|id| someone(id, json!({})));
+    views.list(&all).await;
+    views.by_id("t", &all[1..]);
+    views.by_id("s", &[]);
+    let mut connection = views.vendor.database.pool.acquire().await.unwrap();
+    let (at, ids) = (views.vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, at, Lane::Verify).await.unwrap();
+    views.confirm_for(7).await;
+    assert_eq!(views.state().await, (0, 1));
+
+    // Whatever is asked for, the answer is a list that lags.
+    views.by_id("s", &all);
+    views.by_id("t", &all[..1]);
+    views.list(&all).await;
+    assert_eq!(views.number("select count(*) from argos.id_reads where reason = 'reappeared'").await, 1);
+    let Err(error) = views.engine.refresh("s").await else { panic!("a list was taken for an answer by id") };
+    assert!(error.to_string().contains("vendor"), "{error}");
+    assert_eq!(views.number("select count(*) from argos.submissions where gone_at is not null").await, 1);
+    assert_eq!(views.number("select count(*) from argos.id_reads").await, 0, "the next one has its turn");
+    assert!(views.engine.refresh("t").await.is_err(), "it does not say that t is not there");
+    assert_eq!(views.state().await, (0, 1));
+    let samples = views.vendor.app.metrics.encode().unwrap();
+    let told = r#"argos_sync_drift_total{kind="other_submissions",project="default"} 2"#;
+    assert!(samples.contains(told), "{samples}");
 }

@@ -7,6 +7,7 @@ use super::walk::Walking;
 use crate::argos::client::Answer;
 use crate::argos::decode::decode;
 use crate::argos::envelope::Page;
+use crate::argos::error::ApiError;
 use crate::domain::erasure::confirmed;
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::Drift;
@@ -70,7 +71,7 @@ impl Engine {
         let mut answers = false;
         for id in live {
             report.pages += 1;
-            answers = self.ask_by_id(&id).await?.is_some();
+            answers = matches!(self.shown(&id).await?, Look::Item(..));
             if answers {
                 break;
             }
@@ -127,7 +128,11 @@ impl Engine {
     }
 
     async fn shown(&mut self, id: &str) -> Result<Look, SyncError> {
-        let Some(answer) = self.ask_by_id(id).await? else { return Ok(Look::Nothing) };
+        let answer = match self.ask_by_id(id).await {
+            Err(SyncError::Api(ApiError::NotAList { .. })) => return Ok(Look::Unreadable),
+            answer => answer?,
+        };
+        let Some(answer) = answer else { return Ok(Look::Nothing) };
         let limits = &self.parts.settings.limits;
         let raw = answer.content.items().filter(|item| item.submission_id == Some(id)).last();
         let decoded = raw.map(|raw| decode(raw, limits, &mut Drift::new()).map(|submission| submission.item));

@@ -34,7 +34,12 @@ impl Engine {
         drop(connection);
         let mut same = 0;
         for (id, stored) in &known {
-            let Some(answer) = self.ask_by_id(id).await? else { continue };
+            let answer = match self.ask_by_id(id).await {
+                // Whoever shows others does not show this one.
+                Err(SyncError::Api(ApiError::NotAList { .. })) => None,
+                answer => answer?,
+            };
+            let Some(answer) = answer else { continue };
             let item = answer.content.items().find(|item| item.submission_id == Some(id));
             let item = item.and_then(|item| serde_json::from_str(item.json).ok());
             let created_at = |item: &serde_json::Value| State::of(item).created_at();
@@ -56,7 +61,9 @@ impl Engine {
     }
 
     /// Asks for one submission; `None`: the answer holds no such item. How the vendor says so is not documented: an empty
-    /// list, an object without one, 400 or 404. A wrong path or a gateway may say the same.
+    /// list, an object without one, 400 or 404. A wrong path or a gateway may say the same. An answer that shows others says
+    /// nothing of the one that was asked for: it is an error, also if that one is among them, because it may be a list, and
+    /// lists may lag.
     pub(super) async fn ask_by_id(&mut self, id: &str) -> Result<Option<Answer<Page>>, SyncError> {
         let query = Query { select: Some(("submission_id", id.to_owned())), ..Query::default() };
         let answer = self.fetch_unless_stopped(&query).await;
@@ -65,6 +72,11 @@ impl Engine {
             Ok(Some(answer)) => {
                 self.request_no += 1;
                 let there = answer.content.items().any(|item| item.submission_id == Some(id));
+                let others = answer.content.items().any(|item| item.submission_id.is_some_and(|other| other != id));
+                if others || !(there || answer.content.is_empty()) {
+                    self.parts.metrics.drift("other_submissions", 1);
+                    return Err(ApiError::NotAList { what: "it shows others than the submission asked for" }.into());
+                }
                 Ok(there.then_some(answer))
             }
             Err(SyncError::Api(ApiError::BadRequest { status: 400 | 404, .. })) => Ok(None),

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::Engine;
 use super::walk::Walking;
+use crate::argos::error::ApiError;
 use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
 use crate::store::progress::{self, Walk};
@@ -26,15 +27,19 @@ impl Engine {
 
     /// Reads one submission now. Returns whether the vendor showed it, and what became of it.
     pub async fn refresh(&mut self, submission_id: &str) -> Result<(bool, Counts), SyncError> {
-        let read = self.read_by_id(Lane::Refresh, submission_id).await?;
+        let read = match self.read_by_id(Lane::Refresh, submission_id).await {
+            // An answer that cannot be used must not keep the next one waiting.
+            Err(error @ SyncError::Api(ApiError::NotAList { .. })) => Err(error),
+            read => Ok(read?),
+        };
         let mut transaction = self.fenced(&self.held()?).await?;
-        if !read.0 {
+        if matches!(read, Ok((false, _))) {
             let (now, ids) = (self.parts.clock.now(), [submission_id.to_owned()]);
             erasure::suspect_gone(&mut transaction, &self.parts.project.id, &ids, now, Lane::Refresh).await?;
         }
         id_reads::done(&mut transaction, &self.parts.project.id, submission_id).await?;
         transaction.commit().await.map_err(StoreError::doing("taking a submission out of the queue"))?;
-        Ok(read)
+        read
     }
 
     /// The next submission in a lane's queue.
