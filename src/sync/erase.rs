@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::prepare;
@@ -21,7 +21,8 @@ use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
 use crate::store::mirror::{self, ChildrenChanged, Write};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{calendar, outbox, quarantine, views};
+use crate::store::views::{self, ViewRow, ViewWrite};
+use crate::store::{calendar, outbox, quarantine};
 
 /// How and when it is carried out.
 #[derive(Clone, Copy)]
@@ -47,7 +48,6 @@ pub struct Order<'a> {
 pub struct Done {
     /// The receipt.
     pub receipt: Receipt,
-    /// Changes of the calendar's counts: (created-day, submissions that the vendor has, open ones). Whoever keeps
     /// The events' types.
     pub events: Vec<EventType>,
 }
@@ -123,15 +123,14 @@ pub async fn carry_out(
     history::append(connection, project_id, origin, &[(&write, &changed, cause)]).await?;
     let mut touched = 0;
     if erase {
-        let older = |item: &serde_json::Value| reduced_older(item, kind, &suspicion.fields);
+        let older = |item: &Value| reduced_older(item, kind, &suspicion.fields);
         touched = history::reduce(connection, project_id, &suspicion.submission_id, number, older).await?;
         quarantine::heal(connection, project_id, &ids).await?;
         if kind != Kind::Fields || suspicion.fields.contains("userid") {
             outbox::forget_userid(connection, project_id, &suspicion.submission_id).await?;
         }
     }
-    // Also where the data is kept: the bytes of before must be looked at again if a list shows them.
-    views::forget(connection, project_id, &suspicion.submission_id).await?;
+    narrow_views(connection, order, suspicion, &stored.item, &submission.item, number).await?;
     let after = (kind != Kind::Gone).then_some(&submission.state);
     let mut deltas: HashMap<(&'static str, String), i64> = HashMap::new();
     for (name, label, by) in prepare::deltas(Some(&before), after, &events) {
@@ -165,6 +164,28 @@ pub async fn carry_out(
     outbox::append(connection, project_id, &mut events, order.traceparent, at).await?;
     let events = events.iter().map(|event| event.kind).collect();
     Ok(Some(Done { receipt, events }))
+}
+
+/// Each view goes on from what is left: what it stops showing from now on is a deletion, too. Its hash is void, also where
+/// the data is kept: the bytes of before must be looked at again if a list shows them.
+async fn narrow_views(
+    connection: &mut PgConnection,
+    order: &Order<'_>,
+    suspicion: &Suspicion,
+    before: &Value,
+    item: &Value,
+    version: i64,
+) -> Result<(), StoreError> {
+    let id = &suspicion.submission_id;
+    let rows = views::of(connection, order.project_id, std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
+    let left: Fields = fields(item).difference(&suspicion.fields).cloned().collect();
+    let narrowed = |row: ViewRow| {
+        let shown = row.shown.unwrap_or_else(|| fields(before)).intersection(&left).cloned().collect();
+        ViewWrite { view: row.view, version, body_hash: None, shown: Some(shown) }
+    };
+    let rows: Vec<ViewWrite> = rows.into_iter().map(narrowed).collect();
+    let rows: Vec<_> = rows.iter().map(|row| (id.as_str(), row)).collect();
+    views::write(connection, order.project_id, &rows).await
 }
 
 /// Carries out once more what a receipt says, in a restored backup; `None`: nothing had to be done.

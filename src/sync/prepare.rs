@@ -154,7 +154,7 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
     }
     let own_day = state.created_at().map(|at| at.date_naive());
     let created_day = own_day.unwrap_or(stored.created_day);
-    let sight = first_sight(page.view, known).map(|item| State::of(&item));
+    let sight = first_sight(page.view, known).filter(|_| !reappeared).map(|item| State::of(&item));
     let only_sight = sight.as_ref() == Some(state);
     let mut drafts = Vec::new();
     if reappeared {
@@ -204,7 +204,7 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
 /// The stored item with what this view shows for the first time and no earlier view of the submission could show.
 fn first_sight(view: View, known: &Known<'_>) -> Option<Value> {
     let first = !known.views.iter().any(|row| row.view == view.as_str());
-    // After an erasure nobody knows what the views had shown: then a difference is a change.
+    // Without any row nobody knows what the views had shown: then a difference is a change.
     if !first || known.views.is_empty() {
         return None;
     }

@@ -580,3 +580,16 @@ async fn p7_an_answer_by_id_that_shows_others_is_no_answer() {
     let told = r#"argos_sync_drift_total{kind="other_submissions",project="default"} 2"#;
     assert!(samples.contains(told), "{samples}");
 }
+
+#[tokio::test]
+async fn p7_what_is_deleted_soon_after_an_erasure_is_noticed() {
+    let mut stage = Stage::with_person(&[]).await;
+    stage.world.simulator.patch(ID, json!({"email": null}));
+    stage.read().await;
+    stage.confirm_twice().await;
+    assert_eq!((stage.suspicions().await, stage.receipts().await), (0, 1));
+    stage.world.simulator.patch(ID, json!({"memo": null, "data": {"name": null}}));
+    stage.read().await;
+    let fields = stage.database().text("select fields::text from argos.erasures").await;
+    assert_eq!(fields.as_deref(), Some("{data.name,memo.text}"));
+}
