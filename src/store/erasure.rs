@@ -257,6 +257,24 @@ pub async fn save(connection: &mut PgConnection, project_id: &str, suspicion: &S
     Ok(())
 }
 
+/// Which of these submissions were erased, wholly or in part, or are marked so.
+pub async fn erased(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select submission_id from argos.submissions
+          where project_id = $1 and submission_id = any($2) and (gone_at is not null or removed_fields is not null)",
+        project_id,
+        ids
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("looking for what was erased"))?;
+    Ok(rows.into_iter().collect())
+}
+
 /// Submissions that the vendor should show by id: stored, not gone, not suspected; up to `limit`, beginning after an id.
 pub async fn known_live(
     connection: &mut PgConnection,

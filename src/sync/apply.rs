@@ -399,6 +399,9 @@ async fn keep(
     if bad.is_empty() {
         return Ok(());
     }
+    let at = scope.page.observed_at;
+    let ids: Vec<String> = bad.iter().filter_map(|(raw, _)| raw.submission_id.map(str::to_owned)).collect();
+    let erased = erasure::erased(connection, scope.page.project_id, &ids).await?;
     let items: Vec<Quarantined<'_>> = bad
         .iter()
         .map(|(raw, refusal)| Quarantined {
@@ -406,10 +409,17 @@ async fn keep(
             submission_id: raw.submission_id,
             reason: refusal.reason,
             detail: refusal.detail,
-            body: &raw.json[..raw.json.floor_char_boundary(scope.limits.item_bytes)],
+            // What was erased does not come back by being unusable.
+            body: match raw.submission_id.is_some_and(|id| erased.contains(id)) {
+                true => "",
+                false => &raw.json[..raw.json.floor_char_boundary(scope.limits.item_bytes)],
+            },
         })
         .collect();
-    let at = scope.page.observed_at;
+    if scope.page.view != View::Id {
+        let erased: Vec<String> = erased.into_iter().collect();
+        id_reads::push(connection, scope.page.project_id, &erased, Reason::Reappeared, at).await?;
+    }
     let new = quarantine::keep(connection, scope.page.project_id, origin(scope), &items, at, scope.retention).await?;
     for reason in new {
         *counts.newly_quarantined.entry(reason).or_default() += 1;

@@ -593,3 +593,18 @@ async fn p7_what_is_deleted_soon_after_an_erasure_is_noticed() {
     let fields = stage.database().text("select fields::text from argos.erasures").await;
     assert_eq!(fields.as_deref(), Some("{data.name,memo.text}"));
 }
+
+#[tokio::test]
+async fn p7_an_unusable_item_brings_nothing_back() {
+    let mut stage = Stage::with_person(&[]).await;
+    stage.world.simulator.remove(ID);
+    stage.suspect_gone(ID).await;
+    stage.confirm_twice().await;
+    assert_eq!(stage.receipts().await, 1);
+    let broken = format!(r#"{{"submission_id":"{ID}","x":"Zebra{}"}}"#, "x".repeat(2 << 20));
+    stage.world.simulator.put_raw(ID, noon() - TimeDelta::hours(2), &broken);
+    stage.read().await;
+    assert_no_marker(&dump(stage.database()).await);
+    assert_eq!(stage.database().number("select count(*) from argos.quarantine where body = ''").await, 1);
+    assert_eq!(stage.database().text("select reason from argos.id_reads").await.as_deref(), Some("reappeared"));
+}
