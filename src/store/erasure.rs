@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::error::StoreError;
 use crate::clock::Timestamp;
 use crate::domain::erasure::{Kind, mass};
-use crate::domain::lane::Lane;
+use crate::domain::lane::{Lane, View};
 use crate::domain::views::Fields;
 
 /// A suspicion.
@@ -103,21 +103,24 @@ pub async fn suspect(
     Ok(())
 }
 
-/// Refutes what an answer shows: that the submission is gone, and that these fields are missing.
+/// Refutes what an answer of a view shows: that the submission is gone, and that these fields are missing. A page of
+/// screenings does not say that a submission is there.
 pub async fn shown(
     connection: &mut PgConnection,
     project_id: &str,
     submission_id: &str,
+    view: View,
     fields: &Fields,
 ) -> Result<(), StoreError> {
     let doing = "dropping a refuted suspicion";
     let fields: Vec<String> = fields.iter().cloned().collect();
     sqlx::query!(
         "delete from argos.erasures
-          where project_id = $1 and submission_id = $2 and (kind = 'gone' or fields <@ $3)",
+          where project_id = $1 and submission_id = $2 and case kind when 'gone' then $4 else fields <@ $3 end",
         project_id,
         submission_id,
-        &fields
+        &fields,
+        view != View::Aml
     )
     .execute(&mut *connection)
     .await
@@ -154,7 +157,7 @@ pub async fn suspected(
     Ok(rows.into_iter().collect())
 }
 
-/// Drops suspicions: refuted by the same bytes as before, or carried out.
+/// Drops suspicions: refuted by an answer by id, or carried out.
 pub async fn drop(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
     sqlx::query!("delete from argos.erasures where project_id = $1 and submission_id = any($2)", project_id, ids)
         .execute(connection)

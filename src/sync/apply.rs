@@ -191,7 +191,7 @@ async fn sort_out<'p>(
     let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
     let known = mirror::known(connection, scope.page.project_id, scope.page.view, &ids).await?;
     let mut candidates = Vec::new();
-    let (mut healed, mut refuted) = (Vec::new(), Vec::new());
+    let (mut healed, mut suspected) = (Vec::new(), Vec::new());
     for (id, raw) in latest {
         let hash = scope.page.key.body(raw.json.as_bytes());
         let known = known.get(id);
@@ -201,7 +201,7 @@ async fn sort_out<'p>(
                 healed.push(id.to_owned());
             }
             if known.is_some_and(|known| known.suspected) {
-                refuted.push(id.to_owned());
+                suspected.push(id.to_owned());
             }
         } else {
             candidates.push((raw, id, hash));
@@ -210,10 +210,21 @@ async fn sort_out<'p>(
     if !healed.is_empty() {
         quarantine::heal(connection, scope.page.project_id, &healed).await?;
     }
-    if !refuted.is_empty() {
-        erasure::drop(connection, scope.page.project_id, &refuted).await?;
+    if !suspected.is_empty() {
+        refute(connection, scope, &suspected).await?;
     }
     Ok((candidates, bad))
+}
+
+/// Refutes suspicions by the bytes of before: they show what this view has shown, and no more.
+async fn refute(connection: &mut PgConnection, scope: &Scope<'_>, ids: &[String]) -> Result<(), StoreError> {
+    let (project_id, view) = (scope.page.project_id, scope.page.view);
+    let rows = views::of(connection, project_id, ids).await?;
+    for (id, stored) in mirror::stored(connection, project_id, ids).await? {
+        let rows = rows.get(&id).map_or(&[][..], Vec::as_slice);
+        erasure::shown(connection, project_id, &id, view, &prepare::shown(rows, view, &stored)).await?;
+    }
+    Ok(())
 }
 
 /// Decodes what may differ and compares it with what is stored: what is to be written, and the ids of what is unchanged.

@@ -37,9 +37,10 @@ impl Notes {
         if sticky && !merged.returned.is_empty() {
             self.reappeared.push(id.to_owned());
         }
-        if merged.lost.is_empty() {
+        if !merged.blanked {
             self.answered.push((id.to_owned(), merged.answered.clone()));
-        } else {
+        }
+        if !merged.lost.is_empty() {
             let kind = if merged.blanked { Kind::Blanked } else { Kind::Fields };
             self.lost.push((id.to_owned(), kind, merged.lost.clone()));
         }
@@ -61,13 +62,14 @@ impl Notes {
         for (ids, reason) in reasons {
             id_reads::push(connection, project_id, ids, reason, at).await?;
         }
+        for (id, kind, fields) in &self.lost {
+            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
+        }
+        // After what is missing, so that a suspicion that goes on keeps what an operator said of it.
         let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();
         let suspected = erasure::suspected(connection, project_id, &suspected).await?;
         for (id, fields) in self.answered.iter().filter(|(id, _)| suspected.contains(id)) {
-            erasure::shown(connection, project_id, id, fields).await?;
-        }
-        for (id, kind, fields) in &self.lost {
-            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
+            erasure::shown(connection, project_id, id, view, fields).await?;
         }
         if !self.lost.is_empty() {
             let config::Erasure { max_count, max_share, .. } = *scope.erasure;

@@ -608,3 +608,28 @@ async fn p7_an_unusable_item_brings_nothing_back() {
     assert_eq!(stage.database().number("select count(*) from argos.quarantine where body = ''").await, 1);
     assert_eq!(stage.database().text("select reason from argos.id_reads").await.as_deref(), Some("reappeared"));
 }
+
+#[tokio::test]
+async fn p7_the_same_bytes_of_a_list_refute_what_they_show_and_no_more() {
+    let mut views = Views::new().await;
+    let listed = someone("s", json!({"email": null}));
+    // First by id, so that the list's bytes are those of the current version.
+    views.by_id("s", &[someone("s", json!({"memo": "m"}))]);
+    views.engine.read_by_id(Lane::Refresh, "s").await.unwrap();
+    views.list(std::slice::from_ref(&listed)).await;
+    views.by_id("s", &[someone("s", json!({"email": null}))]);
+    views.engine.read_by_id(Lane::Refresh, "s").await.unwrap();
+    let suspected = "select kind || ' ' || fields::text from argos.erasures";
+    for _ in 0..2 {
+        let said = views.vendor.database.text(suspected).await;
+        assert_eq!(said.as_deref(), Some("fields {email,memo}"));
+        assert_eq!(views.list(std::slice::from_ref(&listed)).await.counts.unchanged, 1);
+    }
+    // They do show that it is there.
+    sqlx::query("update argos.erasures set kind = 'gone', fields = '{}'")
+        .execute(&views.vendor.database.pool)
+        .await
+        .unwrap();
+    views.list(&[listed]).await;
+    assert_eq!(views.state().await, (0, 0));
+}

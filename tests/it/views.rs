@@ -3,7 +3,7 @@
 use argos_sync::argos::envelope::Page;
 use argos_sync::domain::lane::{Lane, View};
 use argos_sync::store::database::hash_key;
-use argos_sync::store::{id_reads, lease, progress};
+use argos_sync::store::{erasure, id_reads, lease, progress};
 use argos_sync::sync::apply::{End, Scope, apply};
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::prepare;
@@ -257,5 +257,17 @@ async fn p1_p7_a_page_of_screenings_adds_screenings_and_makes_no_submission() {
     assert_eq!(written(&vendor.database).await, before);
     screenings(&vendor, r#"{"submission_id":"s","aml":{"currentstatus":"Not Screened"}}"#).await;
     assert_eq!(counter(&vendor.database, "red_flags_open").await, 0);
+    assert_eq!(vendor.database.number("select count(*) from argos.erasures").await, 0);
+
+    // It does not say that the submission is there: neither at first, nor by the same bytes.
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let (now, ids) = (vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, now, Lane::Verify).await.unwrap();
+    for status in ["Red Flag", "Red Flag", "Not Screened"] {
+        let page = format!(r#"{{"submission_id":"s","aml":{{"currentstatus":"{status}"}}}}"#);
+        screenings(&vendor, &page).await;
+    }
+    assert_eq!(vendor.database.number("select count(*) from argos.erasures where kind = 'gone'").await, 1);
+    vendor.read(&mut engine, &[item(NEWS, LISTED)]).await;
     assert_eq!(vendor.database.number("select count(*) from argos.erasures").await, 0);
 }
