@@ -22,7 +22,7 @@ use crate::store::history::{self, Origin};
 use crate::store::mirror::{self, ChildrenChanged, Write};
 use crate::store::receipts::{self, Receipt};
 use crate::store::views::{self, ViewRow, ViewWrite};
-use crate::store::{calendar, outbox, quarantine};
+use crate::store::{calendar, id_reads, outbox, quarantine};
 
 /// How and when it is carried out.
 #[derive(Clone, Copy)]
@@ -131,6 +131,7 @@ pub async fn carry_out(
         }
     }
     narrow_views(connection, order, suspicion, &stored.item, &submission.item, number).await?;
+    id_reads::forget_checks(connection, project_id, &suspicion.submission_id).await?;
     let after = (kind != Kind::Gone).then_some(&submission.state);
     let mut deltas: HashMap<(&'static str, String), i64> = HashMap::new();
     for (name, label, by) in prepare::deltas(Some(&before), after, &events) {
@@ -218,6 +219,7 @@ pub async fn apply_receipt(
         confirmed_at: receipt.confirmed_at.clone(),
         next_check_at: order.at,
         released_at: None,
+        lacked_at: None,
     };
     let done = carry_out(connection, &Order { mode, ..*order }, &suspicion, Some(receipt)).await?;
     if done.is_none() {

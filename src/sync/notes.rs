@@ -63,7 +63,7 @@ impl Notes {
             id_reads::push(connection, project_id, ids, reason, at).await?;
         }
         for (id, kind, fields) in &self.lost {
-            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
+            erasure::suspect(connection, project_id, id, (*kind, fields), at, (view, lane)).await?;
         }
         // After what is missing, so that a suspicion that goes on keeps what an operator said of it.
         let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();

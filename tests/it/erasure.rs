@@ -4,7 +4,7 @@ use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::simulator::{Faults, Options, Simulator};
-use argos_sync::store::erasure;
+use argos_sync::store::{erasure, id_reads};
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
 use argos_sync::sync::report::PassReport;
@@ -269,7 +269,8 @@ async fn p7_what_is_shown_again_was_not_deleted() {
     stage.suspect_gone(ID).await;
     stage.engine.confirm().await.unwrap();
     assert_eq!(stage.suspicions().await, 0);
-    // In a list again before the second look.
+    // In a list again before the second look. What was asked for in vain rests before it is asked for again.
+    stage.clock.advance(TimeDelta::minutes(5));
     stage.world.simulator.patch(ID, json!({"email": null}));
     stage.read().await;
     stage.engine.confirm().await.unwrap();
@@ -541,6 +542,20 @@ impl Views {
         }
     }
 
+    /// Reads who waits to be read by id.
+    async fn read_queue(&mut self) {
+        let mut connection = self.vendor.database.pool.acquire().await.unwrap();
+        while let Some((id, _)) = id_reads::next(&mut connection, "default").await.unwrap() {
+            self.engine.refresh(&id).await.unwrap();
+        }
+    }
+
+    /// How often an id was asked for.
+    fn asked(&self, id: &str) -> usize {
+        let of_id = ("submission_id".to_owned(), id.to_owned());
+        self.vendor.requests().iter().filter(|(_, parameters)| parameters.contains(&of_id)).count()
+    }
+
     async fn number(&self, sql: &str) -> i64 {
         self.vendor.database.number(sql).await
     }
@@ -632,4 +647,38 @@ async fn p7_the_same_bytes_of_a_list_refute_what_they_show_and_no_more() {
         .unwrap();
     views.list(&[listed]).await;
     assert_eq!(views.state().await, (0, 0));
+}
+
+#[tokio::test]
+async fn p7_what_lists_go_on_showing_costs_fewer_and_fewer_requests() {
+    let mut views = Views::new().await;
+    let all = ["s", "t", "u"].map(|id| someone(id, json!({})));
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.list(&all).await;
+    views.by_id("s", &[]);
+    let mut connection = views.vendor.database.pool.acquire().await.unwrap();
+    let (at, ids) = (views.vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, at, Lane::Verify).await.unwrap();
+    drop(connection);
+    views.confirm_for(7).await;
+    assert_eq!(views.state().await, (0, 1));
+    // A tombstone in the list, and a field that the list lacks and an answer by id shows.
+    let listed = [all[0].clone(), someone("t", json!({"email": null})), all[2].clone()];
+    let before = (views.asked("s"), views.asked("t"));
+    for _ in 0..72 {
+        views.list(&listed).await;
+        views.read_queue().await;
+        views.engine.confirm().await.unwrap();
+        views.vendor.clock.advance(TimeDelta::minutes(9));
+    }
+    let asked = (views.asked("s") - before.0, views.asked("t") - before.1);
+    assert!((5..=10).contains(&asked.0) && (5..=10).contains(&asked.1), "{asked:?} in 12 hours");
+    // It is there again: seen at the next turn, which is a day later at most.
+    views.by_id("s", &all[..1]);
+    views.vendor.clock.advance(TimeDelta::days(1));
+    views.list(&listed).await;
+    views.read_queue().await;
+    assert_eq!(views.number("select count(*) from argos.submissions where gone_at is null").await, 3);
 }

@@ -178,6 +178,28 @@ async fn p2_a_submission_without_a_date_is_queued_once() {
 }
 
 #[tokio::test]
+async fn p2_each_submission_without_a_date_has_its_turn() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    let items: Vec<String> = (0..150).map(|n| item("soon", LISTED).replace("\"s\"", &format!("\"s{n:03}\""))).collect();
+    vendor.read(&mut engine, &items).await;
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let project = &vendor.app.settings.projects[0].id;
+    let mut read = Vec::new();
+    for _ in 0..2 {
+        let now = vendor.clock.now();
+        for id in id_reads::undated(&mut connection, project, now).await.unwrap() {
+            id_reads::checked(&mut connection, project, &id, now, true).await.unwrap();
+            read.push(id);
+        }
+        vendor.clock.advance(chrono::TimeDelta::days(1));
+    }
+    read.sort_unstable();
+    read.dedup();
+    assert_eq!(read.len(), 150);
+}
+
+#[tokio::test]
 async fn p2_a_view_keeps_note_of_what_it_shows_only_where_it_must() {
     let vendor = Verbatim::new().await;
     let mut engine = vendor.engine().await;

@@ -13,8 +13,8 @@ use crate::domain::lane::{Lane, View};
 use crate::domain::submission::Drift;
 use crate::store::erasure::{self, Suspicion};
 use crate::store::error::StoreError;
-use crate::store::mirror;
 use crate::store::receipts::Receipt;
+use crate::store::{id_reads, mirror};
 use crate::sync::apply::End;
 use crate::sync::erase::{self, Order};
 use crate::sync::error::SyncError;
@@ -159,6 +159,7 @@ impl Engine {
             let next_check_at = first + settings.erasure.confirm_after;
             let suspicion = Suspicion { confirmed_at: vec![first], next_check_at, ..suspicion };
             erasure::save(&mut transaction, project_id, &suspicion).await?;
+            id_reads::checked(&mut transaction, project_id, &suspicion.submission_id, at, true).await?;
         } else if !erasure::hold_if_mass(&mut transaction, project_id, count, share, at).await? {
             let order = Order {
                 project_id,
@@ -185,10 +186,13 @@ impl Engine {
         Ok(transaction.commit().await.map_err(StoreError::doing("noting a confirmation"))?)
     }
 
+    /// Drops a refuted suspicion. A list that goes on suspecting the same must not cost requests at every poll.
     async fn drop_suspicion(&self, suspicion: &Suspicion) -> Result<(), SyncError> {
+        let (project_id, at) = (&self.parts.project.id, self.parts.clock.now());
         let mut transaction = self.fenced(&self.held()?).await?;
         let ids = [suspicion.submission_id.clone()];
-        erasure::drop(&mut transaction, &self.parts.project.id, &ids).await?;
+        erasure::drop(&mut transaction, project_id, &ids).await?;
+        id_reads::checked(&mut transaction, project_id, &suspicion.submission_id, at, true).await?;
         Ok(transaction.commit().await.map_err(StoreError::doing("dropping a suspicion"))?)
     }
 

@@ -32,12 +32,16 @@ impl Engine {
             Err(error @ SyncError::Api(ApiError::NotAList { .. })) => Err(error),
             read => Ok(read?),
         };
+        let (now, project_id) = (self.parts.clock.now(), &self.parts.project.id);
         let mut transaction = self.fenced(&self.held()?).await?;
         if matches!(read, Ok((false, _))) {
-            let (now, ids) = (self.parts.clock.now(), [submission_id.to_owned()]);
-            erasure::suspect_gone(&mut transaction, &self.parts.project.id, &ids, now, Lane::Refresh).await?;
+            let ids = [submission_id.to_owned()];
+            erasure::suspect_gone(&mut transaction, project_id, &ids, now, Lane::Refresh).await?;
         }
-        id_reads::done(&mut transaction, &self.parts.project.id, submission_id).await?;
+        if id_reads::done(&mut transaction, project_id, submission_id).await? {
+            let useful = read.as_ref().is_ok_and(|(_, counts)| counts.new + counts.changed > 0);
+            id_reads::checked(&mut transaction, project_id, submission_id, now, !useful).await?;
+        }
         transaction.commit().await.map_err(StoreError::doing("taking a submission out of the queue"))?;
         read
     }
