@@ -52,7 +52,11 @@ const LEFT_OF_DELETED: &[&str] = &[
 /// approved submissions alone: it goes with the approval.
 pub fn erasable(field: &str, answer: &Value) -> bool {
     let approved = || at(answer, &["kyc", "result"]).is_some_and(|result| result == "approved");
-    ERASABLE.contains(&field.split('.').next().unwrap_or(field)) && (field != "applicant_id" || approved())
+    ERASABLE.contains(&first_level(field)) && (field != "applicant_id" || approved())
+}
+
+fn first_level(field: &str) -> &str {
+    field.split('.').next().unwrap_or(field)
 }
 
 /// Whether a field stays when a submission is gone.
@@ -85,6 +89,11 @@ fn find<'m>(map: &'m Map<String, Value>, parent: Option<&str>, key: &str) -> Opt
         let (_, other, documented) = ALIASES.iter().find(same)?;
         there(if *other == key { documented } else { other })
     })
+}
+
+/// Whether an answer shows more than what is left of a deleted submission.
+pub fn personal(answered: &Fields) -> bool {
+    answered.iter().any(|field| ERASABLE.contains(&first_level(field)) && !left_of_deleted(field))
 }
 
 /// Calls back for every field that an object holds, two levels deep.
@@ -147,8 +156,8 @@ pub struct Before<'a> {
     pub shown: &'a Fields,
     /// Fields whose removal was carried out.
     pub removed: &'a Fields,
-    /// Whether such a field may not come back by this answer: lists lag.
-    pub sticky: bool,
+    /// Those of them that may not come back by this answer: lists lag.
+    pub sticky: &'a Fields,
 }
 
 /// An answer laid over what is stored.
@@ -166,15 +175,16 @@ pub struct Merged {
     pub screening_missing: bool,
     /// Fields that were removed and are shown again.
     pub returned: Fields,
+    /// Fields that were removed, are shown again, and may not come back by this answer.
+    pub refused: Fields,
     /// Fields that the answer itself shows.
     pub answered: Fields,
-    sticky: bool,
 }
 
 impl Merged {
     /// Whether something of the answer was not taken over, so that it must be looked at again next time.
     pub fn held(&self) -> bool {
-        !self.lost.is_empty() || self.screening_missing || (self.sticky && !self.returned.is_empty())
+        !self.lost.is_empty() || self.screening_missing || !self.refused.is_empty()
     }
 }
 
@@ -182,9 +192,10 @@ impl Merged {
 pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
     let marked = strip_markers(&mut item, before.stored);
     let returned: Fields = fields(&item).intersection(before.removed).cloned().collect();
-    if before.sticky && !returned.is_empty() {
+    let (refused, returned): (Fields, Fields) = returned.into_iter().partition(|field| before.sticky.contains(field));
+    if !refused.is_empty() {
         let id = item.get("submission_id").cloned();
-        item = without(&item, |field| returned.contains(field));
+        item = without(&item, |field| refused.contains(field));
         if let (Value::Object(item), Some(id)) = (&mut item, id) {
             item.insert("submission_id".to_owned(), id);
         }
@@ -196,7 +207,7 @@ pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
         blanked: false,
         screening_missing: false,
         returned,
-        sticky: before.sticky,
+        refused,
         answered,
         item,
     };

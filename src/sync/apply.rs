@@ -19,7 +19,7 @@ use crate::domain::event::{self, Event};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission, drift};
-use crate::domain::views::Before;
+use crate::domain::views::{Before, Fields};
 use crate::domain::{self, change};
 use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
@@ -274,6 +274,8 @@ async fn compare<'p>(
         false => history::before_id_answers(connection, project_id, &read_by_id).await?,
     };
 
+    let reduced = stored.iter().filter(|(_, stored)| !stored.removed_fields.is_empty()).map(|(id, _)| id.clone());
+    let vouched = id_reads::vouched(connection, project_id, &reduced.collect::<Vec<_>>()).await?;
     let (mut versions, mut unchanged) = (Vec::new(), Vec::new());
     let mut notes = Notes::default();
     for (raw, id, hash, submission) in decoded {
@@ -295,8 +297,7 @@ async fn compare<'p>(
             versions.push((raw, prepare::first(&scope.page, submission, Some(hash), was_covered)));
             continue;
         };
-        let sticky = scope.page.view != View::Id;
-        if sticky && stored.gone_at.is_some() {
+        if scope.page.view != View::Id && stored.gone_at.is_some() {
             // Lists lag. Only an answer by id brings it back.
             notes.reappeared.push(id.to_owned());
             counts.held += 1;
@@ -304,8 +305,21 @@ async fn compare<'p>(
         }
         let rows = shown_before.get(id).map_or(&[][..], Vec::as_slice);
         let shown = prepare::shown(rows, scope.page.view, stored);
-        let before = Before { stored: &stored.item, shown: &shown, removed: &stored.removed_fields, sticky };
+        let sticky = match scope.page.view {
+            View::Id => Fields::new(),
+            // What answers by id never show can come back in no other way, once one shows that the submission is there.
+            _ if vouched.contains(id) => {
+                let by_id = prepare::by_id(rows, stored, &project_fields);
+                stored.removed_fields.intersection(&by_id).cloned().collect()
+            }
+            _ => stored.removed_fields.clone(),
+        };
+        let before = Before { stored: &stored.item, shown: &shown, removed: &stored.removed_fields, sticky: &sticky };
         let merged = domain::views::merge(submission.item, &before);
+        if scope.page.view == View::Id && !stored.removed_fields.is_empty() && domain::views::personal(&merged.answered)
+        {
+            notes.vouched.push(id.to_owned());
+        }
         let submission = Submission::new(id.to_owned(), merged.item.clone());
         if merged.screening_missing {
             drift(&mut counts.drift, "aml_missing");
@@ -313,7 +327,7 @@ async fn compare<'p>(
         if !merged.lost.is_empty() {
             drift(&mut counts.drift, "field_vanished");
         }
-        notes.take(id, &merged, sticky);
+        notes.take(id, &merged);
         // An item whose change was held leaves no hash: it is looked at again.
         let hash = (!merged.held()).then_some(hash);
         let known = Known { stored, views: rows, project_fields: &project_fields, merged: &merged };

@@ -28,13 +28,15 @@ pub(super) struct Notes {
     pub(super) lagging: Vec<String>,
     pub(super) reappeared: Vec<String>,
     pub(super) undated: Vec<String>,
+    /// Whom an answer by id shows although fields of it were erased.
+    pub(super) vouched: Vec<String>,
 }
 
 impl Notes {
     /// Takes what an item showed that was laid over what is stored.
-    pub(super) fn take(&mut self, id: &str, merged: &Merged, sticky: bool) {
+    pub(super) fn take(&mut self, id: &str, merged: &Merged) {
         self.fields.extend(merged.answered.iter().cloned());
-        if sticky && !merged.returned.is_empty() {
+        if !merged.refused.is_empty() {
             self.reappeared.push(id.to_owned());
         }
         if !merged.blanked {
@@ -62,6 +64,7 @@ impl Notes {
         for (ids, reason) in reasons {
             id_reads::push(connection, project_id, ids, reason, at).await?;
         }
+        id_reads::answered(connection, project_id, &self.vouched, at).await?;
         for (id, kind, fields) in &self.lost {
             erasure::suspect(connection, project_id, id, (*kind, fields), at, (view, lane)).await?;
         }

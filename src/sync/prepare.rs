@@ -100,6 +100,12 @@ pub fn shown(rows: &[ViewRow], view: View, stored: &Stored) -> Fields {
     row.map(|row| row.shown.clone().unwrap_or_else(|| views::fields(&stored.item))).unwrap_or_default()
 }
 
+/// Fields that answers by id can show of a submission: those that they have shown of it, and those of any in the project.
+pub fn by_id(rows: &[ViewRow], stored: &Stored, project_fields: &HashSet<(String, String)>) -> Fields {
+    let of_any = project_fields.iter().filter(|(view, _)| view == View::Id.as_str()).map(|(_, field)| field.clone());
+    of_any.chain(shown(rows, View::Id, stored)).collect()
+}
+
 /// An item that is seen for the first time. `covered`: whether its created-day had been completely read before.
 pub fn first(
     page: &Page<'_>,
@@ -146,9 +152,8 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
     let Known { stored, merged, .. } = *known;
     let before = State::of(&stored.item);
     let state = &submission.state;
-    // Only an answer by id brings back what was erased.
-    let by_id = page.view == View::Id;
-    let reappeared = by_id && (stored.gone_at.is_some() || !merged.returned.is_empty());
+    // Only an answer by id brings back who was gone; what of an item may not come back is no longer in it.
+    let reappeared = (page.view == View::Id && stored.gone_at.is_some()) || !merged.returned.is_empty();
     if before == *state && !reappeared {
         return None;
     }
@@ -185,10 +190,7 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
         created_day,
         changed_at: if cause == "view" { stored.changed_at } else { page.observed_at },
         history: stored.history,
-        removed_fields: match by_id {
-            true => stored.removed_fields.difference(&merged.returned).cloned().collect(),
-            false => stored.removed_fields.clone(),
-        },
+        removed_fields: stored.removed_fields.difference(&merged.returned).cloned().collect(),
         views: view_writes(page.view, number, body_hash, known, &submission),
         changed: change::changed_fields(&before, state),
         cause,

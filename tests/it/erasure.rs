@@ -188,6 +188,11 @@ async fn p7_removed_fields_leave_all_versions() {
     let code = format!("select kyc_comment_code::text from argos.submissions where submission_id = '{ID}'");
     assert_eq!(stage.database().text(&code).await.as_deref(), Some("{timeout}"), "other changes are not held up");
     stage.confirm_twice().await;
+    // Nobody else's answer by id shows a memo, so a second list is to lack it.
+    assert_eq!(stage.receipts().await, 0);
+    stage.read().await;
+    stage.clock.advance(TimeDelta::hours(1));
+    stage.engine.confirm().await.unwrap();
     let dump = dump(stage.database()).await;
     for part in ["Zebra@", "Zebra-user", "Zebra-name", "Zebra-cf1", "Zebra-memo", "Zebra-second"] {
         let left: Vec<&str> = dump.lines().filter(|line| line.contains(part)).collect();
@@ -517,6 +522,11 @@ fn someone(id: &str, changes: Value) -> Value {
     item
 }
 
+/// What is left of a deleted submission.
+fn stub(id: &str) -> Value {
+    json!({"submission_id": id, "created_at": "2026-03-10T10:00:00Z", "kyc": {"result": "approved"}})
+}
+
 impl Views {
     async fn new() -> Self {
         let vendor = Verbatim::new().await;
@@ -568,6 +578,58 @@ impl Views {
 }
 
 #[tokio::test]
+async fn p7_answers_by_id_that_show_less_of_everybody_erase_nobody() {
+    let mut views = Views::new().await;
+    let all: Vec<Value> = ["s", "t", "u", "v", "w"].map(|id| someone(id, json!({}))).into();
+    views.list(&all).await;
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    // The key loses rights, and answers by id alone say less; the list has not been read since.
+    for item in &all {
+        let id = item["submission_id"].as_str().unwrap();
+        views.by_id(id, &[stub(id)]);
+    }
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    assert_eq!(views.number("select count(*) from argos.erasures where kind = 'blanked'").await, 1);
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0));
+    // Not even if the list says so too: nobody else answers as stored.
+    let listed = [&[stub("s")], &all[1..]].concat();
+    views.list(&listed).await;
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0));
+    // It was the truth about this one.
+    for item in &all[1..] {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (0, 1));
+}
+
+#[tokio::test]
+async fn p7_nobody_is_blanked_whom_a_list_shows() {
+    let mut views = Views::new().await;
+    let all = ["s", "t", "u"].map(|id| someone(id, json!({})));
+    views.list(&all).await;
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+        views.engine.read_by_id(Lane::Canary, item["submission_id"].as_str().unwrap()).await.unwrap();
+    }
+    views.by_id("s", &[stub("s")]);
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0), "the list's last word is another one");
+    assert_eq!(views.number("select count(*) from argos.created_days where verify_since is not null").await, 1);
+    let asked = views.asked("s");
+    views.confirm_for(20).await;
+    assert_eq!(views.asked("s"), asked, "to wait for a list costs nothing");
+    views.list(&all).await;
+    assert_eq!(views.state().await, (0, 0));
+}
+
+#[tokio::test]
 async fn p7_an_answer_by_id_that_shows_others_is_no_answer() {
     let mut views = Views::new().await;
     let all = ["s", "t"].map(|id| someone(id, json!({})));
@@ -610,21 +672,6 @@ async fn p7_what_is_deleted_soon_after_an_erasure_is_noticed() {
 }
 
 #[tokio::test]
-async fn p7_an_unusable_item_brings_nothing_back() {
-    let mut stage = Stage::with_person(&[]).await;
-    stage.world.simulator.remove(ID);
-    stage.suspect_gone(ID).await;
-    stage.confirm_twice().await;
-    assert_eq!(stage.receipts().await, 1);
-    let broken = format!(r#"{{"submission_id":"{ID}","x":"Zebra{}"}}"#, "x".repeat(2 << 20));
-    stage.world.simulator.put_raw(ID, noon() - TimeDelta::hours(2), &broken);
-    stage.read().await;
-    assert_no_marker(&dump(stage.database()).await);
-    assert_eq!(stage.database().number("select count(*) from argos.quarantine where body = ''").await, 1);
-    assert_eq!(stage.database().text("select reason from argos.id_reads").await.as_deref(), Some("reappeared"));
-}
-
-#[tokio::test]
 async fn p7_the_same_bytes_of_a_list_refute_what_they_show_and_no_more() {
     let mut views = Views::new().await;
     let listed = someone("s", json!({"email": null}));
@@ -647,6 +694,55 @@ async fn p7_the_same_bytes_of_a_list_refute_what_they_show_and_no_more() {
         .unwrap();
     views.list(&[listed]).await;
     assert_eq!(views.state().await, (0, 0));
+}
+
+#[tokio::test]
+async fn p7_an_unusable_item_brings_nothing_back() {
+    let mut stage = Stage::with_person(&[]).await;
+    stage.world.simulator.remove(ID);
+    stage.suspect_gone(ID).await;
+    stage.confirm_twice().await;
+    assert_eq!(stage.receipts().await, 1);
+    let broken = format!(r#"{{"submission_id":"{ID}","x":"Zebra{}"}}"#, "x".repeat(2 << 20));
+    stage.world.simulator.put_raw(ID, noon() - TimeDelta::hours(2), &broken);
+    stage.read().await;
+    assert_no_marker(&dump(stage.database()).await);
+    assert_eq!(stage.database().number("select count(*) from argos.quarantine where body = ''").await, 1);
+    assert_eq!(stage.database().text("select reason from argos.id_reads").await.as_deref(), Some("reappeared"));
+}
+
+#[tokio::test]
+async fn p7_a_field_that_only_lists_show_goes_and_comes_back_by_lists() {
+    let mut views = Views::new().await;
+    let gender = json!({"data": {"name": "n", "gender": "female", "idType": "passport"}});
+    let all = ["s", "t"].map(|id| someone(id, gender.clone()));
+    let less = [someone("s", json!({})), all[1].clone()];
+    views.list(&all).await;
+    for id in ["s", "t"] {
+        views.by_id(id, &[someone(id, json!({}))]);
+        views.engine.read_by_id(Lane::Canary, id).await.unwrap();
+    }
+    views.list(&less).await;
+    views.confirm_for(12).await;
+    assert_eq!(views.state().await, (1, 0), "answers by id never showed it, and one list is not enough");
+    views.list(&less).await;
+    views.confirm_for(2).await;
+    assert_eq!(views.state().await, (0, 1));
+
+    let row = "select coalesce(gender, '-') from argos.submissions where submission_id = 's'";
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("-"));
+    views.list(&all).await;
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("-"), "not before it answers by id");
+    views.read_queue().await;
+    views.list(&all).await;
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("female"));
+    let told = "select payload->>'fields' from argos.outbox where type = 'submission.reappeared'";
+    assert_eq!(views.vendor.database.text(told).await.as_deref(), Some(r#"["data.gender"]"#));
+    assert_valid_events(&views.vendor.database.pool).await;
+    let before = written(&views.vendor.database).await;
+    views.list(&all).await;
+    assert_eq!(written(&views.vendor.database).await, before);
+    assert_eq!(views.number("select count(*) from argos.id_reads").await, 0);
 }
 
 #[tokio::test]
