@@ -344,8 +344,8 @@ mod tests {
         let spare = |known: &Known| known.state(&Settings::default(), now()).forecast.spare;
         let settled = known(50_000, 100_000);
         let unsettled = Known { probe_every: DAY / 24, ..known(50_000, 100_000) };
-        assert_eq!((spare(&settled) - spare(&unsettled)).round(), 8.0 * 23.0);
-        assert!(text_of(&unsettled).contains("192  1h"));
+        assert_eq!((spare(&settled) - spare(&unsettled)).round(), 9.0 * 23.0);
+        assert!(text_of(&unsettled).contains("216  1h"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub const DRIFT_KINDS: &[&str] = &[
     "unknown_kyc_result",
     "unknown_field",
     "outside_window",
+    "other_submissions",
     "digest_differs",
     "not_encrypted",
 ];

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::views::{Before, Fields, erasable, fields, left_of_deleted, merge, without};
+use crate::clock::Timestamp;
 
 /// In which form something was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +58,7 @@ pub fn confirmed(
 ) -> Option<(Kind, Fields)> {
     let Some(answer) = answer else { return Some((Kind::Gone, Fields::new())) };
     let there = fields(stored);
-    let laid = merge(answer.clone(), &Before { stored, shown: &there, removed, sticky: false });
+    let laid = merge(answer.clone(), &Before { stored, shown: &there, removed, sticky: &Fields::new() });
     if laid.blanked {
         return Some((Kind::Blanked, there.difference(&laid.answered).cloned().collect()));
     }
@@ -68,6 +69,38 @@ pub fn confirmed(
         |field: &&String| there.contains(*field) && !laid.answered.contains(*field) && erasable(field, answer);
     let missing: Fields = suspected.iter().filter(missing).cloned().collect();
     (!missing.is_empty()).then_some((Kind::Fields, missing))
+}
+
+/// The fields that an answer by id of a submission shows which should be there as it is stored; `None`: it is blanked
+/// itself, or lacks fields of those that answers by id show. A key with fewer rights, or a vendor's trouble, would make any
+/// other one look deleted, too.
+pub fn stands(stored: &Value, by_id: &Fields, removed: &Fields, answer: Value) -> Option<Fields> {
+    let laid = merge(answer, &Before { stored, shown: by_id, removed, sticky: &Fields::new() });
+    (!laid.blanked && laid.lost.is_empty()).then_some(laid.answered)
+}
+
+/// What speaks for a deletion beside an answer by id.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Fields that answers by id can show of the submission.
+    pub by_id: &'a Fields,
+    /// Fields that lists have shown of it.
+    pub listed: &'a Fields,
+    /// When a list last lacked it.
+    pub lacked_at: Option<Timestamp>,
+    /// From when on a look is the second one; `None`: this is the first.
+    pub second_from: Option<Timestamp>,
+}
+
+impl Evidence<'_> {
+    /// Whether a look that finds these fields gone may be believed. What lists have shown they must lack by the second look;
+    /// and what answers by id never show two lists must lack, as far apart as two looks are.
+    pub fn suffices(&self, kind: Kind, gone: &Fields) -> bool {
+        let Some(second_from) = self.second_from.filter(|_| kind != Kind::Gone) else { return true };
+        let by_lists_alone = |field: &String| kind == Kind::Fields && !self.by_id.contains(field);
+        gone.intersection(self.listed)
+            .all(|field| self.lacked_at.is_some_and(|lacked_at| !by_lists_alone(field) || lacked_at >= second_from))
+    }
 }
 
 /// The current item after an erasure.
@@ -133,6 +166,35 @@ mod tests {
         less["data"].as_object_mut().unwrap().remove("name");
         let suspected = ["data.name", "data.cf1", "kyc.comment"];
         assert_eq!(say(Kind::Fields, &suspected, Some(less)), Some((Kind::Fields, names(&["data.name"]))));
+    }
+
+    #[test]
+    fn p7_a_degraded_answer_by_id_does_not_stand() {
+        let stored =
+            json!({"submission_id": "s", "created_at": "c", "email": "e", "data": {"name": "n", "gender": "f"}});
+        let less = json!({"submission_id": "s", "created_at": "c", "data": {"name": "n"}});
+        let stub = json!({"submission_id": "s", "created_at": "c"});
+        let stands = |by_id: &[&str], answer: &Value| stands(&stored, &names(by_id), &names(&[]), answer.clone());
+        assert_eq!(stands(&["created_at", "data.name"], &less), Some(names(&["created_at", "data.name"])));
+        assert_eq!(stands(&["created_at", "data.name", "email"], &less), None);
+        assert_eq!(stands(&["created_at", "data.name"], &stub), None);
+        assert!(stands(&[], &stub).is_some_and(|shown| !crate::domain::views::personal(&shown)), "nothing is known");
+    }
+
+    #[test]
+    fn p7_lists_must_lack_what_they_have_shown() {
+        let at = |hours| Some(Timestamp::UNIX_EPOCH + chrono::TimeDelta::hours(hours));
+        let (by_id, listed) = (names(&["email", "memo"]), names(&["email", "data.gender"]));
+        let say = |second_from, lacked_at, kind, gone: &[&str]| {
+            let evidence = Evidence { by_id: &by_id, listed: &listed, lacked_at, second_from };
+            evidence.suffices(kind, &names(gone))
+        };
+        let all = ["email", "memo", "data.gender"];
+        assert!(say(None, None, Kind::Fields, &all) && say(None, None, Kind::Blanked, &all), "a first look");
+        assert!(say(at(6), None, Kind::Gone, &[]) && say(at(6), None, Kind::Fields, &["memo"]));
+        assert!(!say(at(6), None, Kind::Fields, &["email"]) && !say(at(6), None, Kind::Blanked, &["email"]));
+        assert!(say(at(6), at(0), Kind::Fields, &["email", "memo"]) && say(at(6), at(0), Kind::Blanked, &all));
+        assert!(!say(at(6), at(5), Kind::Fields, &all) && say(at(6), at(6), Kind::Fields, &all));
     }
 
     #[test]

@@ -48,7 +48,11 @@ const LEFT_OF_DELETED: &[&str] = &[
 /// approved submissions alone: it goes with the approval.
 pub fn erasable(field: &str, answer: &Value) -> bool {
     let approved = || at(answer, &["kyc", "result"]).is_some_and(|result| result == "approved");
-    ERASABLE.contains(&field.split('.').next().unwrap_or(field)) && (field != "applicant_id" || approved())
+    ERASABLE.contains(&first_level(field)) && (field != "applicant_id" || approved())
+}
+
+fn first_level(field: &str) -> &str {
+    field.split('.').next().unwrap_or(field)
 }
 
 /// Whether a field stays when a submission is gone.
@@ -58,6 +62,11 @@ pub fn left_of_deleted(field: &str) -> bool {
 
 /// A member of an item, or of an object in it.
 type Path = (Option<String>, String);
+
+/// Whether an answer shows more than what is left of a deleted submission.
+pub fn personal(answered: &Fields) -> bool {
+    answered.iter().any(|field| ERASABLE.contains(&first_level(field)) && !left_of_deleted(field))
+}
 
 /// The item without some fields. An object that is emptied by it goes too.
 pub fn without(item: &Value, gone: impl Fn(&str) -> bool) -> Value {
@@ -95,8 +104,8 @@ pub struct Before<'a> {
     pub shown: &'a Fields,
     /// Fields whose removal was carried out.
     pub removed: &'a Fields,
-    /// Whether such a field may not come back by this answer: lists lag.
-    pub sticky: bool,
+    /// Those of them that may not come back by this answer: lists lag.
+    pub sticky: &'a Fields,
 }
 
 /// An answer laid over what is stored.
@@ -114,15 +123,16 @@ pub struct Merged {
     pub screening_missing: bool,
     /// Fields that were removed and are shown again.
     pub returned: Fields,
+    /// Fields that were removed, are shown again, and may not come back by this answer.
+    pub refused: Fields,
     /// Fields that the answer itself shows.
     pub answered: Fields,
-    sticky: bool,
 }
 
 impl Merged {
     /// Whether something of the answer was not taken over, so that it must be looked at again next time.
     pub fn held(&self) -> bool {
-        !self.lost.is_empty() || self.screening_missing || (self.sticky && !self.returned.is_empty())
+        !self.lost.is_empty() || self.screening_missing || !self.refused.is_empty()
     }
 }
 
@@ -130,9 +140,10 @@ impl Merged {
 pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
     let marked = strip_markers(&mut item, before.stored);
     let returned: Fields = fields(&item).intersection(before.removed).cloned().collect();
-    if before.sticky && !returned.is_empty() {
+    let (refused, returned): (Fields, Fields) = returned.into_iter().partition(|field| before.sticky.contains(field));
+    if !refused.is_empty() {
         let id = item.get("submission_id").cloned();
-        item = without(&item, |field| returned.contains(field));
+        item = without(&item, |field| refused.contains(field));
         if let (Value::Object(item), Some(id)) = (&mut item, id) {
             item.insert("submission_id".to_owned(), id);
         }
@@ -144,7 +155,7 @@ pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
         blanked: false,
         screening_missing: false,
         returned,
-        sticky: before.sticky,
+        refused,
         answered,
         item,
     };

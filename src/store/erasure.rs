@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::error::StoreError;
 use crate::clock::Timestamp;
 use crate::domain::erasure::{Kind, mass};
-use crate::domain::lane::Lane;
+use crate::domain::lane::{Lane, View};
 use crate::domain::views::Fields;
 
 /// A suspicion.
@@ -29,6 +29,8 @@ pub struct Suspicion {
     pub next_check_at: Timestamp,
     /// When an operator released it.
     pub released_at: Option<Timestamp>,
+    /// When a list last lacked it, to within ten minutes; `None`: no list did since it was noticed.
+    pub lacked_at: Option<Timestamp>,
 }
 
 /// A project's erasures that wait for an operator.
@@ -44,8 +46,9 @@ pub struct Hold {
     pub submissions: i64,
 }
 
-/// Notes that a complete walk did not show these submissions. One that is suspected already, is gone already or is not
-/// stored is left as it is.
+/// Notes that an answer by id, or (lane verify) a complete walk, did not show these submissions. One that is suspected
+/// already is left as it is, but for when a list lacked it; so is one that is gone already or is not stored. None is looked
+/// at before it has rested: see [`super::id_reads::checked`].
 pub async fn suspect_gone(
     connection: &mut PgConnection,
     project_id: &str,
@@ -54,15 +57,18 @@ pub async fn suspect_gone(
     lane: Lane,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into argos.erasures (project_id, submission_id, kind, lane, noticed_at, next_check_at)
-         select s.project_id, s.submission_id, 'gone', $3, $4, $4
+        "insert into argos.erasures as e (project_id, submission_id, kind, lane, noticed_at, next_check_at, lacked_at)
+         select s.project_id, s.submission_id, 'gone', $3, $4, greatest($4, c.not_before), $5
            from argos.submissions s
+           left join argos.id_checks c on c.project_id = s.project_id and c.submission_id = s.submission_id
           where s.project_id = $1 and s.submission_id = any($2) and s.gone_at is null
-             on conflict do nothing",
+             on conflict (project_id, submission_id) do update set lacked_at = excluded.lacked_at
+          where excluded.lacked_at > coalesce(e.lacked_at, '-infinity') + interval '10 minutes'",
         project_id,
         ids,
         lane.as_str(),
-        at
+        at,
+        (lane == Lane::Verify).then_some(at)
     )
     .execute(connection)
     .await
@@ -70,54 +76,74 @@ pub async fn suspect_gone(
     Ok(())
 }
 
-/// Notes that an answer lacks fields that its view had shown. What is suspected already writes nothing; more fields, or
-/// another form, begin the confirmation anew.
+/// Notes that an answer of a view lacks fields that the view had shown. What is suspected already writes nothing but, now
+/// and then, when a list lacked it; more fields, or another form, begin the confirmation anew, after its rest: see
+/// [`super::id_reads::checked`].
 pub async fn suspect(
     connection: &mut PgConnection,
     project_id: &str,
     submission_id: &str,
     (kind, fields): (Kind, &Fields),
     at: Timestamp,
-    lane: Lane,
+    (view, lane): (View, Lane),
 ) -> Result<(), StoreError> {
+    let doing = "noting that fields are missing";
     let fields: Vec<String> = fields.iter().cloned().collect();
+    let lacked_at = (view == View::List).then_some(at);
     sqlx::query!(
-        "insert into argos.erasures as e (project_id, submission_id, kind, fields, lane, noticed_at, next_check_at)
-         values ($1, $2, $3, $4, $5, $6, $6)
+        "insert into argos.erasures as e
+                (project_id, submission_id, kind, fields, lane, noticed_at, next_check_at, lacked_at)
+         select $1, $2, $3, $4::text[], $5, $6,
+                greatest($6, (select not_before from argos.id_checks where project_id = $1 and submission_id = $2)), $7
              on conflict (project_id, submission_id) do update
             set kind = excluded.kind,
                 fields = (select array_agg(distinct field order by field)
                             from unnest(e.fields || excluded.fields) field),
-                confirmed_at = '{}', next_check_at = excluded.next_check_at
+                confirmed_at = '{}', next_check_at = excluded.next_check_at, lacked_at = excluded.lacked_at
           where e.kind = 'gone' or not e.fields @> excluded.fields",
         project_id,
         submission_id,
         kind.as_str(),
         &fields,
         lane.as_str(),
-        at
+        at,
+        lacked_at
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::doing(doing))?;
+    sqlx::query!(
+        "update argos.erasures set lacked_at = $3
+          where project_id = $1 and submission_id = $2
+            and $3::timestamptz > coalesce(lacked_at, '-infinity') + interval '10 minutes'",
+        project_id,
+        submission_id,
+        lacked_at
     )
     .execute(connection)
     .await
-    .map_err(StoreError::doing("noting that fields are missing"))?;
+    .map_err(StoreError::doing(doing))?;
     Ok(())
 }
 
-/// Refutes what an answer shows: that the submission is gone, and that these fields are missing.
+/// Refutes what an answer of a view shows: that the submission is gone, and that these fields are missing. A page of
+/// screenings does not say that a submission is there.
 pub async fn refute(
     connection: &mut PgConnection,
     project_id: &str,
     submission_id: &str,
+    view: View,
     fields: &Fields,
 ) -> Result<(), StoreError> {
     let doing = "dropping a refuted suspicion";
     let fields: Vec<String> = fields.iter().cloned().collect();
     sqlx::query!(
         "delete from argos.erasures
-          where project_id = $1 and submission_id = $2 and (kind = 'gone' or fields <@ $3)",
+          where project_id = $1 and submission_id = $2 and case kind when 'gone' then $4 else fields <@ $3 end",
         project_id,
         submission_id,
-        &fields
+        &fields,
+        view != View::Aml
     )
     .execute(&mut *connection)
     .await
@@ -154,7 +180,7 @@ pub async fn suspected(
     Ok(rows.into_iter().collect())
 }
 
-/// Drops suspicions: refuted by the same bytes as before, or carried out.
+/// Drops suspicions: refuted by an answer by id, or carried out.
 pub async fn clear(connection: &mut PgConnection, project_id: &str, ids: &[String]) -> Result<(), StoreError> {
     sqlx::query!("delete from argos.erasures where project_id = $1 and submission_id = any($2)", project_id, ids)
         .execute(connection)
@@ -171,7 +197,7 @@ pub async fn due(
 ) -> Result<Option<Suspicion>, StoreError> {
     let row = sqlx::query_as!(
         Row,
-        "select submission_id, kind, fields, lane, noticed_at, confirmed_at, next_check_at, released_at
+        "select submission_id, kind, fields, lane, noticed_at, confirmed_at, next_check_at, released_at, lacked_at
            from argos.erasures
           where project_id = $1 and next_check_at <= $2
           order by next_check_at, submission_id limit 1",
@@ -188,7 +214,7 @@ pub async fn due(
 pub async fn all(connection: &mut PgConnection, project_id: &str, limit: i64) -> Result<Vec<Suspicion>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "select submission_id, kind, fields, lane, noticed_at, confirmed_at, next_check_at, released_at
+        "select submission_id, kind, fields, lane, noticed_at, confirmed_at, next_check_at, released_at, lacked_at
            from argos.erasures where project_id = $1 order by next_check_at, submission_id limit $2",
         project_id,
         limit
@@ -208,6 +234,7 @@ struct Row {
     confirmed_at: Vec<Timestamp>,
     next_check_at: Timestamp,
     released_at: Option<Timestamp>,
+    lacked_at: Option<Timestamp>,
 }
 
 impl From<Row> for Suspicion {
@@ -222,6 +249,7 @@ impl From<Row> for Suspicion {
             confirmed_at: row.confirmed_at,
             next_check_at: row.next_check_at,
             released_at: row.released_at,
+            lacked_at: row.lacked_at,
         }
     }
 }
@@ -243,6 +271,24 @@ pub async fn save(connection: &mut PgConnection, project_id: &str, suspicion: &S
     .await
     .map_err(StoreError::doing("writing a suspicion"))?;
     Ok(())
+}
+
+/// Which of these submissions were erased, wholly or in part, or are marked so.
+pub async fn erased(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select submission_id from argos.submissions
+          where project_id = $1 and submission_id = any($2) and (gone_at is not null or removed_fields is not null)",
+        project_id,
+        ids
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("looking for what was erased"))?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Submissions that the vendor should show by id: stored, not gone, not suspected; up to `limit`, beginning after an id.

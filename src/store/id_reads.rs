@@ -1,4 +1,6 @@
-//! `id_reads`: submissions that are to be read by id as soon as the budget allows.
+//! `id_reads` and `id_checks`: submissions that are to be read by id as soon as the budget allows, and which were.
+
+use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use sqlx::PgConnection;
@@ -41,7 +43,8 @@ const AT_ONCE: i64 = 100;
 /// How long a submission that cannot be read is put off.
 pub(super) const PUT_OFF: TimeDelta = TimeDelta::minutes(10);
 
-/// Queues submissions; one that waits already keeps its place and its reason, unless it waits for its details alone.
+/// Queues submissions; one that waits already keeps its place and its reason, unless it waits for its details alone. One
+/// that was read in vain for what lists show of it rests: see [`checked`].
 pub async fn push(
     connection: &mut PgConnection,
     project_id: &str,
@@ -55,6 +58,9 @@ pub async fn push(
     sqlx::query!(
         "insert into argos.id_reads (project_id, submission_id, reason, requested_at)
          select $1, id, $3, $4 from unnest($2::text[]) id
+          where $3 not in ('lag', 'reappeared')
+             or not exists (select from argos.id_checks c
+                             where c.project_id = $1 and c.submission_id = id and c.not_before > $4)
              on conflict (project_id, submission_id) do update
             set reason = excluded.reason, requested_at = excluded.requested_at
           where id_reads.reason = 'details' and excluded.reason <> 'details'",
@@ -110,12 +116,107 @@ pub async fn put_off(
     Ok(())
 }
 
-/// Takes a submission out of the queue.
-pub async fn done(connection: &mut PgConnection, project_id: &str, submission_id: &str) -> Result<(), StoreError> {
-    sqlx::query!("delete from argos.id_reads where project_id = $1 and submission_id = $2", project_id, submission_id)
+/// Takes a submission out of the queue. Returns whether it may be queued again by itself, for what lists or the probe see.
+pub async fn done(connection: &mut PgConnection, project_id: &str, submission_id: &str) -> Result<bool, StoreError> {
+    let reason = sqlx::query_scalar!(
+        "delete from argos.id_reads where project_id = $1 and submission_id = $2 returning reason",
+        project_id,
+        submission_id
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("taking a submission out of the queue"))?;
+    let again = [Reason::Lag, Reason::Reappeared, Reason::NoDate].map(Reason::as_str);
+    Ok(reason.is_some_and(|reason| again.contains(&reason.as_str())))
+}
+
+/// Notes that a submission was read by id for what lists show of it. `in_vain`: nothing came of it. Then it rests, five
+/// minutes first, twice as long each time, a day at most: what a list goes on showing must not cost a request at every
+/// poll.
+pub async fn checked(
+    connection: &mut PgConnection,
+    project_id: &str,
+    submission_id: &str,
+    at: Timestamp,
+    in_vain: bool,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into argos.id_checks as c (project_id, submission_id, checked_at, in_vain, not_before)
+         select project_id, submission_id, $3::timestamptz, $4::boolean::integer,
+                case when $4 then $3 + interval '5 minutes' else $3 end
+           from argos.submissions where project_id = $1 and submission_id = $2
+             on conflict (project_id, submission_id) do update
+            set checked_at = excluded.checked_at,
+                in_vain = case when $4 then least(c.in_vain + 1, 10) else 0 end,
+                not_before = case when $4 then $3 + least(interval '5 minutes' * 2 ^ c.in_vain, interval '1 day')
+                                  else $3 end",
+        project_id,
+        submission_id,
+        at,
+        in_vain
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("noting that a submission was read by id"))?;
+    Ok(())
+}
+
+/// Notes that answers by id show submissions of which fields were erased. What is noted already writes nothing.
+pub async fn answered(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into argos.id_checks as c (project_id, submission_id, checked_at, in_vain, not_before, answered_at)
+         select $1, id, $3, 0, $3, $3 from unnest($2::text[]) id
+             on conflict (project_id, submission_id) do update set answered_at = excluded.answered_at
+          where c.answered_at is null",
+        project_id,
+        ids,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("noting that submissions answer by id"))?;
+    Ok(())
+}
+
+/// Which of these submissions have [`answered`] by id.
+pub async fn vouched(
+    connection: &mut PgConnection,
+    project_id: &str,
+    ids: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = sqlx::query_scalar!(
+        "select submission_id from argos.id_checks
+          where project_id = $1 and submission_id = any($2) and answered_at is not null",
+        project_id,
+        ids
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("looking for submissions that answer by id"))?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Forgets how a submission was read by id: after an erasure that says nothing any more.
+pub async fn forget_checks(
+    connection: &mut PgConnection,
+    project_id: &str,
+    submission_id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!("delete from argos.id_checks where project_id = $1 and submission_id = $2", project_id, submission_id)
         .execute(connection)
         .await
-        .map_err(StoreError::doing("taking a submission out of the queue"))?;
+        .map_err(StoreError::doing("forgetting how a submission was read by id"))?;
     Ok(())
 }
 
@@ -151,16 +252,19 @@ pub async fn push_never_read(
 }
 
 /// Submissions whose created_at cannot be read and whose state is from before `older_than`: no walk with dates need show
-/// them, so they are asked for by id from time to time. At most 100, those first that were observed longest ago.
+/// them, so they are asked for by id from time to time. At most 100, those first that were read by id longest ago: each
+/// has its turn.
 pub async fn undated(
     connection: &mut PgConnection,
     project_id: &str,
     older_than: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
-        "select submission_id from argos.submissions
-          where project_id = $1 and created_at is null and gone_at is null and observed_at < $2
-          order by observed_at, submission_id limit $3",
+        "select s.submission_id
+           from argos.submissions s
+           left join argos.id_checks c on c.project_id = s.project_id and c.submission_id = s.submission_id
+          where s.project_id = $1 and s.created_at is null and s.gone_at is null and s.observed_at < $2
+          order by coalesce(c.checked_at, s.observed_at), s.submission_id limit $3",
         project_id,
         older_than,
         AT_ONCE

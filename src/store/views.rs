@@ -97,19 +97,6 @@ pub async fn write(
     Ok(())
 }
 
-/// Forgets what views have shown of a submission: after an erasure all of them look at it anew.
-pub async fn forget(connection: &mut PgConnection, project_id: &str, submission_id: &str) -> Result<(), StoreError> {
-    sqlx::query!(
-        "delete from argos.submission_views where project_id = $1 and submission_id = $2",
-        project_id,
-        submission_id
-    )
-    .execute(connection)
-    .await
-    .map_err(StoreError::doing("forgetting what views have shown"))?;
-    Ok(())
-}
-
 /// The fields that each view has ever shown in a project: (view, field).
 pub async fn fields(connection: &mut PgConnection, project_id: &str) -> Result<HashSet<(String, String)>, StoreError> {
     let rows = sqlx::query!("select view, field from argos.view_fields where project_id = $1", project_id)

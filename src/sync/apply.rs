@@ -19,7 +19,7 @@ use crate::domain::event::{self, Event, EventType};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::submission::{State, Submission, drift};
-use crate::domain::views::Before;
+use crate::domain::views::{Before, Fields};
 use crate::domain::{self, change};
 use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
@@ -196,7 +196,7 @@ async fn sort_out<'p>(
     let ids: Vec<String> = latest.keys().map(|id| (*id).to_owned()).collect();
     let known = mirror::known(connection, scope.page.project_id, scope.page.view, &ids).await?;
     let mut candidates = Vec::new();
-    let (mut healed, mut refuted) = (Vec::new(), Vec::new());
+    let (mut healed, mut suspected) = (Vec::new(), Vec::new());
     for (id, raw) in latest {
         let hash = scope.page.key.body(raw.json.as_bytes());
         let known = known.get(id);
@@ -206,7 +206,7 @@ async fn sort_out<'p>(
                 healed.push(id.to_owned());
             }
             if known.is_some_and(|known| known.suspected) {
-                refuted.push(id.to_owned());
+                suspected.push(id.to_owned());
             }
         } else {
             candidates.push((raw, id, hash));
@@ -215,10 +215,21 @@ async fn sort_out<'p>(
     if !healed.is_empty() {
         quarantine::heal(connection, scope.page.project_id, &healed).await?;
     }
-    if !refuted.is_empty() {
-        erasure::clear(connection, scope.page.project_id, &refuted).await?;
+    if !suspected.is_empty() {
+        refute(connection, scope, &suspected).await?;
     }
     Ok((candidates, bad))
+}
+
+/// Refutes suspicions by the bytes of before: they show what this view has shown, and no more.
+async fn refute(connection: &mut PgConnection, scope: &Scope<'_>, ids: &[String]) -> Result<(), StoreError> {
+    let (project_id, view) = (scope.page.project_id, scope.page.view);
+    let rows = views::of(connection, project_id, ids).await?;
+    for (id, stored) in mirror::stored(connection, project_id, ids).await? {
+        let rows = rows.get(&id).map_or(&[][..], Vec::as_slice);
+        erasure::refute(connection, project_id, &id, view, &prepare::shown(rows, view, &stored)).await?;
+    }
+    Ok(())
 }
 
 /// Decodes what may differ and compares it with what is stored: what is to be written, and the ids of what is unchanged.
@@ -266,6 +277,8 @@ async fn compare<'p>(
         false => history::before_id_answers(connection, project_id, &read_by_id).await?,
     };
 
+    let reduced = stored.iter().filter(|(_, stored)| !stored.removed_fields.is_empty()).map(|(id, _)| id.clone());
+    let vouched = id_reads::vouched(connection, project_id, &reduced.collect::<Vec<_>>()).await?;
     let (mut versions, mut unchanged) = (Vec::new(), Vec::new());
     let mut notes = Notes::default();
     for (raw, id, hash, submission) in decoded {
@@ -287,8 +300,7 @@ async fn compare<'p>(
             versions.push((raw, prepare::first(&scope.page, submission, Some(hash), was_covered)));
             continue;
         };
-        let sticky = scope.page.view != View::Id;
-        if sticky && stored.gone_at.is_some() {
+        if scope.page.view != View::Id && stored.gone_at.is_some() {
             // Lists lag. Only an answer by id brings it back.
             notes.reappeared.push(id.to_owned());
             counts.held += 1;
@@ -296,8 +308,21 @@ async fn compare<'p>(
         }
         let rows = shown_before.get(id).map_or(&[][..], Vec::as_slice);
         let shown = prepare::shown(rows, scope.page.view, stored);
-        let before = Before { stored: &stored.item, shown: &shown, removed: &stored.removed_fields, sticky };
+        let sticky = match scope.page.view {
+            View::Id => Fields::new(),
+            // What answers by id never show can come back in no other way, once one shows that the submission is there.
+            _ if vouched.contains(id) => {
+                let by_id = prepare::by_id(rows, stored, &project_fields);
+                stored.removed_fields.intersection(&by_id).cloned().collect()
+            }
+            _ => stored.removed_fields.clone(),
+        };
+        let before = Before { stored: &stored.item, shown: &shown, removed: &stored.removed_fields, sticky: &sticky };
         let merged = domain::views::merge(submission.item, &before);
+        if scope.page.view == View::Id && !stored.removed_fields.is_empty() && domain::views::personal(&merged.answered)
+        {
+            notes.vouched.push(id.to_owned());
+        }
         let submission = Submission::new(id.to_owned(), merged.item.clone());
         if merged.screening_missing {
             drift(&mut counts.drift, "aml_missing");
@@ -305,7 +330,7 @@ async fn compare<'p>(
         if !merged.lost.is_empty() {
             drift(&mut counts.drift, "field_vanished");
         }
-        notes.take(id, &merged, sticky);
+        notes.take(id, &merged);
         // An item whose change was held leaves no hash: it is looked at again.
         let hash = (!merged.held()).then_some(hash);
         let known = Known { stored, views: rows, project_fields: &project_fields, merged: &merged };
@@ -424,6 +449,9 @@ async fn keep(
     if bad.is_empty() {
         return Ok(());
     }
+    let at = scope.page.observed_at;
+    let ids: Vec<String> = bad.iter().filter_map(|(raw, _)| raw.submission_id.map(str::to_owned)).collect();
+    let erased = erasure::erased(connection, scope.page.project_id, &ids).await?;
     let items: Vec<Quarantined<'_>> = bad
         .iter()
         .map(|(raw, refusal)| Quarantined {
@@ -431,10 +459,17 @@ async fn keep(
             submission_id: raw.submission_id,
             reason: refusal.reason,
             detail: refusal.detail,
-            body: &raw.json[..raw.json.floor_char_boundary(scope.limits.item_bytes)],
+            // What was erased does not come back by being unusable.
+            body: match raw.submission_id.is_some_and(|id| erased.contains(id)) {
+                true => "",
+                false => &raw.json[..raw.json.floor_char_boundary(scope.limits.item_bytes)],
+            },
         })
         .collect();
-    let at = scope.page.observed_at;
+    if scope.page.view != View::Id {
+        let erased: Vec<String> = erased.into_iter().collect();
+        id_reads::push(connection, scope.page.project_id, &erased, Reason::Reappeared, at).await?;
+    }
     let new = quarantine::keep(connection, scope.page.project_id, origin(scope), &items, at, scope.retention).await?;
     for reason in new {
         *counts.newly_quarantined.entry(reason).or_default() += 1;

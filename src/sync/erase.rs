@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::prepare;
@@ -21,7 +21,8 @@ use crate::store::error::StoreError;
 use crate::store::history::{self, Origin};
 use crate::store::mirror::{self, ChildrenChanged, Write};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{calendar, outbox, quarantine, views};
+use crate::store::views::{self, ViewRow, ViewWrite};
+use crate::store::{calendar, id_reads, outbox, quarantine};
 
 /// How and when it is carried out.
 #[derive(Clone, Copy)]
@@ -122,15 +123,15 @@ pub async fn carry_out(
     history::append(connection, project_id, origin, &[(&write, &changed, cause)]).await?;
     let mut touched = 0;
     if erase {
-        let older = |item: &serde_json::Value| reduced_older(item, kind, &suspicion.fields);
+        let older = |item: &Value| reduced_older(item, kind, &suspicion.fields);
         touched = history::reduce(connection, project_id, &suspicion.submission_id, number, older).await?;
         quarantine::heal(connection, project_id, &ids).await?;
         if kind != Kind::Fields || suspicion.fields.contains("userid") {
             outbox::forget_userid(connection, project_id, &suspicion.submission_id).await?;
         }
     }
-    // Also where the data is kept: the bytes of before must be looked at again if a list shows them.
-    views::forget(connection, project_id, &suspicion.submission_id).await?;
+    narrow_views(connection, order, suspicion, &stored.item, &submission.item, number).await?;
+    id_reads::forget_checks(connection, project_id, &suspicion.submission_id).await?;
     let after = (kind != Kind::Gone).then_some(&submission.state);
     let mut deltas: HashMap<(&'static str, String), i64> = HashMap::new();
     for (name, label, by) in prepare::deltas(Some(&before), after) {
@@ -166,6 +167,28 @@ pub async fn carry_out(
     Ok(Some(Done { receipt, events }))
 }
 
+/// Each view goes on from what is left: what it stops showing from now on is a deletion, too. Its hash is void, also where
+/// the data is kept: the bytes of before must be looked at again if a list shows them.
+async fn narrow_views(
+    connection: &mut PgConnection,
+    order: &Order<'_>,
+    suspicion: &Suspicion,
+    before: &Value,
+    item: &Value,
+    version: i64,
+) -> Result<(), StoreError> {
+    let id = &suspicion.submission_id;
+    let rows = views::of(connection, order.project_id, std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
+    let left: Fields = fields(item).difference(&suspicion.fields).cloned().collect();
+    let narrowed = |row: ViewRow| {
+        let shown = row.shown.unwrap_or_else(|| fields(before)).intersection(&left).cloned().collect();
+        ViewWrite { view: row.view, version, body_hash: None, shown: Some(shown) }
+    };
+    let rows: Vec<ViewWrite> = rows.into_iter().map(narrowed).collect();
+    let rows: Vec<_> = rows.iter().map(|row| (id.as_str(), row)).collect();
+    views::write(connection, order.project_id, &rows).await
+}
+
 /// Carries out once more what a receipt says, in a restored backup; `None`: nothing had to be done.
 pub async fn apply_receipt(
     connection: &mut PgConnection,
@@ -196,6 +219,7 @@ pub async fn apply_receipt(
         confirmed_at: receipt.confirmed_at.clone(),
         next_check_at: order.at,
         released_at: None,
+        lacked_at: None,
     };
     let done = carry_out(connection, &Order { mode, ..*order }, &suspicion, Some(receipt)).await?;
     if done.is_none() {

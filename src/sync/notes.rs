@@ -28,18 +28,21 @@ pub(super) struct Notes {
     pub(super) lagging: Vec<String>,
     pub(super) reappeared: Vec<String>,
     pub(super) undated: Vec<String>,
+    /// Whom an answer by id shows although fields of it were erased.
+    pub(super) vouched: Vec<String>,
 }
 
 impl Notes {
     /// Takes what an item showed that was laid over what is stored.
-    pub(super) fn take(&mut self, id: &str, merged: &Merged, sticky: bool) {
+    pub(super) fn take(&mut self, id: &str, merged: &Merged) {
         self.fields.extend(merged.answered.iter().cloned());
-        if sticky && !merged.returned.is_empty() {
+        if !merged.refused.is_empty() {
             self.reappeared.push(id.to_owned());
         }
-        if merged.lost.is_empty() {
+        if !merged.blanked {
             self.answered.push((id.to_owned(), merged.answered.clone()));
-        } else {
+        }
+        if !merged.lost.is_empty() {
             let kind = if merged.blanked { Kind::Blanked } else { Kind::Fields };
             self.lost.push((id.to_owned(), kind, merged.lost.clone()));
         }
@@ -61,13 +64,15 @@ impl Notes {
         for (ids, reason) in reasons {
             id_reads::push(connection, project_id, ids, reason, at).await?;
         }
+        id_reads::answered(connection, project_id, &self.vouched, at).await?;
+        for (id, kind, fields) in &self.lost {
+            erasure::suspect(connection, project_id, id, (*kind, fields), at, (view, lane)).await?;
+        }
+        // After what is missing, so that a suspicion that goes on keeps what an operator said of it.
         let suspected: Vec<String> = self.answered.iter().map(|(id, _)| id.clone()).collect();
         let suspected = erasure::suspected(connection, project_id, &suspected).await?;
         for (id, fields) in self.answered.iter().filter(|(id, _)| suspected.contains(id)) {
-            erasure::refute(connection, project_id, id, fields).await?;
-        }
-        for (id, kind, fields) in &self.lost {
-            erasure::suspect(connection, project_id, id, (*kind, fields), at, lane).await?;
+            erasure::refute(connection, project_id, id, view, fields).await?;
         }
         if !self.lost.is_empty() {
             let config::Erasure { max_count, max_share, .. } = *scope.erasure;

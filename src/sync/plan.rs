@@ -24,12 +24,12 @@
 //!
 //! ```text
 //!        a round  asked   of 5,000 a day    of 2,200 a day    of 1,000 a day
-//! hot         5   1440    1440,    5 min    1440,    5 min     772,    9 min
-//! open       44    397     397,   72 min     488,   75 min     100,  481 min
+//! hot         5   1440    1440,    5 min    1440,    5 min     771,    9 min
+//! open       44    397     397,   72 min     487,   75 min     100,  481 min
 //! sweep      99    396     396,  360 min     220,  648 min     100, 1425 min
 //! single                   100                44                20
-//! probe                      8                 8                 8
-//! spare                   2659                 0                 0
+//! probe                      9                 9                 9
+//! spare                   2658                 0                 0
 //! ```
 //!
 //! Hot's 4 days take 5 pages, since a walk asks for a day more on each side (the vendor's time zone is not known), and 5

@@ -103,6 +103,12 @@ pub fn shown(rows: &[ViewRow], view: View, stored: &Stored) -> Fields {
     row.map(|row| row.shown.clone().unwrap_or_else(|| views::fields(&stored.item))).unwrap_or_default()
 }
 
+/// Fields that answers by id can show of a submission: those that they have shown of it, and those of any in the project.
+pub fn by_id(rows: &[ViewRow], stored: &Stored, project_fields: &HashSet<(String, String)>) -> Fields {
+    let of_any = project_fields.iter().filter(|(view, _)| view == View::Id.as_str()).map(|(_, field)| field.clone());
+    of_any.chain(shown(rows, View::Id, stored)).collect()
+}
+
 /// An item that is seen for the first time. `covered`: whether its created-day had been completely read before.
 pub fn first(
     page: &Page<'_>,
@@ -151,15 +157,14 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
     let Known { stored, merged, .. } = *known;
     let before = State::of(&stored.item);
     let state = &submission.state;
-    // Only an answer by id brings back what was erased.
-    let by_id = page.view == View::Id;
-    let reappeared = by_id && (stored.gone_at.is_some() || !merged.returned.is_empty());
+    // Only an answer by id brings back who was gone; what of an item may not come back is no longer in it.
+    let reappeared = (page.view == View::Id && stored.gone_at.is_some()) || !merged.returned.is_empty();
     if before == *state && !reappeared {
         return None;
     }
     let own_day = state.created_at().map(|at| at.date_naive());
     let created_day = own_day.unwrap_or(stored.created_day);
-    let sight = first_sight(page.view, known).map(|item| State::of(&item));
+    let sight = first_sight(page.view, known).filter(|_| !reappeared).map(|item| State::of(&item));
     let only_sight = sight.as_ref() == Some(state);
     let mut drafts = Vec::new();
     if reappeared {
@@ -192,10 +197,7 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
         created_day,
         changed_at: if cause == "view" { stored.changed_at } else { page.observed_at },
         history: stored.history,
-        removed_fields: match by_id {
-            true => stored.removed_fields.difference(&merged.returned).cloned().collect(),
-            false => stored.removed_fields.clone(),
-        },
+        removed_fields: stored.removed_fields.difference(&merged.returned).cloned().collect(),
         views: view_writes(page.view, number, body_hash, known, &submission),
         changed: change::changed_fields(&before, state),
         cause,
@@ -212,7 +214,7 @@ pub fn next(page: &Page<'_>, submission: Submission, body_hash: Option<Hash>, kn
 /// The stored item with what this view shows for the first time and no earlier view of the submission could show.
 fn first_sight(view: View, known: &Known<'_>) -> Option<Value> {
     let first = !known.views.iter().any(|row| row.view == view.as_str());
-    // After an erasure nobody knows what the views had shown: then a difference is a change.
+    // Without any row nobody knows what the views had shown: then a difference is a change.
     if !first || known.views.is_empty() {
         return None;
     }

@@ -4,9 +4,10 @@ use argos_sync::app::App;
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::simulator::{Faults, Options, Simulator};
-use argos_sync::store::{erasure, progress};
+use argos_sync::store::{erasure, id_reads, progress};
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::error::SyncError;
+use argos_sync::sync::report::PassReport;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::support::process::argos_sync;
 use crate::support::rows::{counter, written};
 use crate::support::verbatim::noon;
 use crate::support::world::settings;
-use crate::support::{Database, World, assert_valid_events};
+use crate::support::{Database, Verbatim, World, assert_valid_events};
 
 /// In everything that is said of the person who will be erased.
 const MARKER: &str = "Zebra";
@@ -187,6 +188,11 @@ async fn p7_removed_fields_leave_all_versions() {
     let code = format!("select kyc_comment_code::text from argos.submissions where submission_id = '{ID}'");
     assert_eq!(stage.database().text(&code).await.as_deref(), Some("{timeout}"), "other changes are not held up");
     stage.confirm_twice().await;
+    // Nobody else's answer by id shows a memo, so a second list is to lack it.
+    assert_eq!(stage.receipts().await, 0);
+    stage.read().await;
+    stage.clock.advance(TimeDelta::hours(1));
+    stage.engine.confirm().await.unwrap();
     let dump = dump(stage.database()).await;
     for part in ["Zebra@", "Zebra-user", "Zebra-name", "Zebra-cf1", "Zebra-memo", "Zebra-second"] {
         let left: Vec<&str> = dump.lines().filter(|line| line.contains(part)).collect();
@@ -268,7 +274,8 @@ async fn p7_what_is_shown_again_was_not_deleted() {
     stage.suspect_gone(ID).await;
     stage.engine.confirm().await.unwrap();
     assert_eq!(stage.suspicions().await, 0);
-    // In a list again before the second look.
+    // In a list again before the second look. What was asked for in vain rests before it is asked for again.
+    stage.clock.advance(TimeDelta::minutes(5));
     stage.world.simulator.patch(ID, json!({"email": null}));
     stage.read().await;
     stage.engine.confirm().await.unwrap();
@@ -496,4 +503,279 @@ async fn p7_thin_lists_erase_nothing() {
     assert_eq!(written(stage.database()).await, before);
     assert_eq!(stage.suspicions().await, 0);
     assert!(stage.database().number("select count(*) from argos.attempts").await > 0);
+}
+
+/// A vendor whose lists and answers by id are told apart.
+struct Views {
+    vendor: Verbatim,
+    engine: Engine,
+}
+
+/// A submission, with members changed; null leaves one out.
+fn someone(id: &str, changes: Value) -> Value {
+    let mut item = json!({
+        "submission_id": id, "created_at": "2026-03-10T10:00:00Z", "email": "e@example.com",
+        "kyc": {"result": "approved"}, "data": {"name": "n", "idType": "passport"}
+    });
+    if let (Value::Object(item), Value::Object(changes)) = (&mut item, changes) {
+        item.extend(changes);
+    }
+    item
+}
+
+/// What is left of a deleted submission.
+fn stub(id: &str) -> Value {
+    json!({"submission_id": id, "created_at": "2026-03-10T10:00:00Z", "kyc": {"result": "approved"}})
+}
+
+impl Views {
+    async fn new() -> Self {
+        let vendor = Verbatim::new().await;
+        let engine = vendor.engine().await;
+        Self { vendor, engine }
+    }
+
+    /// From now on the answers by id show this.
+    fn by_id(&self, id: &str, items: &[Value]) {
+        self.vendor.answers("submission", &[("submission_id", id)], &json!({"Items": items}).to_string());
+    }
+
+    async fn list(&mut self, items: &[Value]) -> PassReport {
+        let items: Vec<String> = items.iter().map(Value::to_string).collect();
+        self.vendor.read(&mut self.engine, &items).await
+    }
+
+    /// Looks at suspicions once an hour.
+    async fn confirm_for(&mut self, hours: i64) {
+        for _ in 0..hours {
+            self.engine.confirm().await.unwrap();
+            self.vendor.clock.advance(TimeDelta::hours(1));
+        }
+    }
+
+    /// Reads who waits to be read by id.
+    async fn read_queue(&mut self) {
+        let mut connection = self.vendor.database.pool.acquire().await.unwrap();
+        while let Some((id, _)) = id_reads::next(&mut connection, "default", self.vendor.clock.now()).await.unwrap() {
+            self.engine.refresh(&id).await.unwrap();
+        }
+    }
+
+    /// How often an id was asked for.
+    fn asked(&self, id: &str) -> usize {
+        let of_id = ("submission_id".to_owned(), id.to_owned());
+        self.vendor.requests().iter().filter(|(_, parameters)| parameters.contains(&of_id)).count()
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        self.vendor.database.number(sql).await
+    }
+
+    /// Suspicions and receipts.
+    async fn state(&self) -> (i64, i64) {
+        let receipts = self.number("select count(*) from argos.erasure_receipts").await;
+        (self.number("select count(*) from argos.erasures").await, receipts)
+    }
+}
+
+#[tokio::test]
+async fn p7_answers_by_id_that_show_less_of_everybody_erase_nobody() {
+    let mut views = Views::new().await;
+    let all: Vec<Value> = ["s", "t", "u", "v", "w"].map(|id| someone(id, json!({}))).into();
+    views.list(&all).await;
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    // The key loses rights, and answers by id alone say less; the list has not been read since.
+    for item in &all {
+        let id = item["submission_id"].as_str().unwrap();
+        views.by_id(id, &[stub(id)]);
+    }
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    assert_eq!(views.number("select count(*) from argos.erasures where kind = 'blanked'").await, 1);
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0));
+    // Not even if the list says so too: nobody else answers as stored.
+    let listed = [&[stub("s")], &all[1..]].concat();
+    views.list(&listed).await;
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0));
+    // It was the truth about this one.
+    for item in &all[1..] {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (0, 1));
+}
+
+#[tokio::test]
+async fn p7_nobody_is_blanked_whom_a_list_shows() {
+    let mut views = Views::new().await;
+    let all = ["s", "t", "u"].map(|id| someone(id, json!({})));
+    views.list(&all).await;
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+        views.engine.read_by_id(Lane::Canary, item["submission_id"].as_str().unwrap()).await.unwrap();
+    }
+    views.by_id("s", &[stub("s")]);
+    views.engine.read_by_id(Lane::Canary, "s").await.unwrap();
+    views.confirm_for(20).await;
+    assert_eq!(views.state().await, (1, 0), "the list's last word is another one");
+    assert_eq!(views.number("select count(*) from argos.created_days where verify_since is not null").await, 1);
+    let asked = views.asked("s");
+    views.confirm_for(20).await;
+    assert_eq!(views.asked("s"), asked, "to wait for a list costs nothing");
+    views.list(&all).await;
+    assert_eq!(views.state().await, (0, 0));
+}
+
+#[tokio::test]
+async fn p7_an_answer_by_id_that_shows_others_is_no_answer() {
+    let mut views = Views::new().await;
+    let all = ["s", "t"].map(|id| someone(id, json!({})));
+    views.list(&all).await;
+    views.by_id("t", &all[1..]);
+    views.by_id("s", &[]);
+    let mut connection = views.vendor.database.pool.acquire().await.unwrap();
+    let (at, ids) = (views.vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, at, Lane::Verify).await.unwrap();
+    views.confirm_for(7).await;
+    assert_eq!(views.state().await, (0, 1));
+
+    // Whatever is asked for, the answer is a list that lags.
+    views.by_id("s", &all);
+    views.by_id("t", &all[..1]);
+    views.list(&all).await;
+    assert_eq!(views.number("select count(*) from argos.id_reads where reason = 'reappeared'").await, 1);
+    let Err(error) = views.engine.refresh("s").await else { panic!("a list was taken for an answer by id") };
+    assert!(error.to_string().contains("vendor"), "{error}");
+    assert_eq!(views.number("select count(*) from argos.submissions where gone_at is not null").await, 1);
+    assert_eq!(views.number("select count(*) from argos.id_reads").await, 0, "the next one has its turn");
+    assert!(views.engine.refresh("t").await.is_err(), "it does not say that t is not there");
+    assert_eq!(views.state().await, (0, 1));
+    let samples = views.vendor.app.metrics.encode().unwrap();
+    let told = r#"argos_sync_drift_total{kind="other_submissions",project="default"} 2"#;
+    assert!(samples.contains(told), "{samples}");
+}
+
+#[tokio::test]
+async fn p7_what_is_deleted_soon_after_an_erasure_is_noticed() {
+    let mut stage = Stage::with_person(&[]).await;
+    stage.world.simulator.patch(ID, json!({"email": null}));
+    stage.read().await;
+    stage.confirm_twice().await;
+    assert_eq!((stage.suspicions().await, stage.receipts().await), (0, 1));
+    stage.world.simulator.patch(ID, json!({"memo": null, "data": {"name": null}}));
+    stage.read().await;
+    let fields = stage.database().text("select fields::text from argos.erasures").await;
+    assert_eq!(fields.as_deref(), Some("{data.name,memo.text}"));
+}
+
+#[tokio::test]
+async fn p7_the_same_bytes_of_a_list_refute_what_they_show_and_no_more() {
+    let mut views = Views::new().await;
+    let listed = someone("s", json!({"email": null}));
+    // First by id, so that the list's bytes are those of the current version.
+    views.by_id("s", &[someone("s", json!({"memo": "m"}))]);
+    views.engine.read_by_id(Lane::Refresh, "s").await.unwrap();
+    views.list(std::slice::from_ref(&listed)).await;
+    views.by_id("s", &[someone("s", json!({"email": null}))]);
+    views.engine.read_by_id(Lane::Refresh, "s").await.unwrap();
+    let suspected = "select kind || ' ' || fields::text from argos.erasures";
+    for _ in 0..2 {
+        let said = views.vendor.database.text(suspected).await;
+        assert_eq!(said.as_deref(), Some("fields {email,memo}"));
+        assert_eq!(views.list(std::slice::from_ref(&listed)).await.counts.unchanged, 1);
+    }
+    // They do show that it is there.
+    sqlx::query("update argos.erasures set kind = 'gone', fields = '{}'")
+        .execute(&views.vendor.database.pool)
+        .await
+        .unwrap();
+    views.list(&[listed]).await;
+    assert_eq!(views.state().await, (0, 0));
+}
+
+#[tokio::test]
+async fn p7_an_unusable_item_brings_nothing_back() {
+    let mut stage = Stage::with_person(&[]).await;
+    stage.world.simulator.remove(ID);
+    stage.suspect_gone(ID).await;
+    stage.confirm_twice().await;
+    assert_eq!(stage.receipts().await, 1);
+    let broken = format!(r#"{{"submission_id":"{ID}","x":"Zebra{}"}}"#, "x".repeat(2 << 20));
+    stage.world.simulator.put_raw(ID, noon() - TimeDelta::hours(2), &broken);
+    stage.read().await;
+    assert_no_marker(&dump(stage.database()).await);
+    assert_eq!(stage.database().number("select count(*) from argos.quarantine where body = ''").await, 1);
+    assert_eq!(stage.database().text("select reason from argos.id_reads").await.as_deref(), Some("reappeared"));
+}
+
+#[tokio::test]
+async fn p7_a_field_that_only_lists_show_goes_and_comes_back_by_lists() {
+    let mut views = Views::new().await;
+    let gender = json!({"data": {"name": "n", "gender": "female", "idType": "passport"}});
+    let all = ["s", "t"].map(|id| someone(id, gender.clone()));
+    let less = [someone("s", json!({})), all[1].clone()];
+    views.list(&all).await;
+    for id in ["s", "t"] {
+        views.by_id(id, &[someone(id, json!({}))]);
+        views.engine.read_by_id(Lane::Canary, id).await.unwrap();
+    }
+    views.list(&less).await;
+    views.confirm_for(12).await;
+    assert_eq!(views.state().await, (1, 0), "answers by id never showed it, and one list is not enough");
+    views.list(&less).await;
+    views.confirm_for(2).await;
+    assert_eq!(views.state().await, (0, 1));
+
+    let row = "select coalesce(gender, '-') from argos.submissions where submission_id = 's'";
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("-"));
+    views.list(&all).await;
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("-"), "not before it answers by id");
+    views.read_queue().await;
+    views.list(&all).await;
+    assert_eq!(views.vendor.database.text(row).await.as_deref(), Some("female"));
+    let told = "select payload->>'fields' from argos.outbox where type = 'submission.reappeared'";
+    assert_eq!(views.vendor.database.text(told).await.as_deref(), Some(r#"["data.gender"]"#));
+    assert_valid_events(&views.vendor.database.pool).await;
+    let before = written(&views.vendor.database).await;
+    views.list(&all).await;
+    assert_eq!(written(&views.vendor.database).await, before);
+    assert_eq!(views.number("select count(*) from argos.id_reads").await, 0);
+}
+
+#[tokio::test]
+async fn p7_what_lists_go_on_showing_costs_fewer_and_fewer_requests() {
+    let mut views = Views::new().await;
+    let all = ["s", "t", "u"].map(|id| someone(id, json!({})));
+    for item in &all {
+        views.by_id(item["submission_id"].as_str().unwrap(), std::slice::from_ref(item));
+    }
+    views.list(&all).await;
+    views.by_id("s", &[]);
+    let mut connection = views.vendor.database.pool.acquire().await.unwrap();
+    let (at, ids) = (views.vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, at, Lane::Verify).await.unwrap();
+    drop(connection);
+    views.confirm_for(7).await;
+    assert_eq!(views.state().await, (0, 1));
+    // A tombstone in the list, and a field that the list lacks and an answer by id shows.
+    let listed = [all[0].clone(), someone("t", json!({"email": null})), all[2].clone()];
+    let before = (views.asked("s"), views.asked("t"));
+    for _ in 0..72 {
+        views.list(&listed).await;
+        views.read_queue().await;
+        views.engine.confirm().await.unwrap();
+        views.vendor.clock.advance(TimeDelta::minutes(9));
+    }
+    let asked = (views.asked("s") - before.0, views.asked("t") - before.1);
+    assert!((5..=10).contains(&asked.0) && (5..=10).contains(&asked.1), "{asked:?} in 12 hours");
+    // It is there again: seen at the next turn, which is a day later at most.
+    views.by_id("s", &all[..1]);
+    views.vendor.clock.advance(TimeDelta::days(1));
+    views.list(&listed).await;
+    views.read_queue().await;
+    assert_eq!(views.number("select count(*) from argos.submissions where gone_at is null").await, 3);
 }

@@ -3,7 +3,7 @@
 use argos_sync::argos::envelope::Page;
 use argos_sync::domain::lane::{Lane, View};
 use argos_sync::store::database::hash_key;
-use argos_sync::store::{id_reads, lease, progress};
+use argos_sync::store::{erasure, id_reads, lease, progress};
 use argos_sync::sync::apply::{End, Scope, apply};
 use argos_sync::sync::engine::Engine;
 use argos_sync::sync::prepare;
@@ -178,6 +178,28 @@ async fn p2_a_submission_without_a_date_is_queued_once() {
 }
 
 #[tokio::test]
+async fn p2_each_submission_without_a_date_has_its_turn() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    let items: Vec<String> = (0..150).map(|n| item("soon", LISTED).replace("\"s\"", &format!("\"s{n:03}\""))).collect();
+    vendor.read(&mut engine, &items).await;
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let project = &vendor.app.settings.projects[0].id;
+    let mut read = Vec::new();
+    for _ in 0..2 {
+        let now = vendor.clock.now();
+        for id in id_reads::undated(&mut connection, project, now).await.unwrap() {
+            id_reads::checked(&mut connection, project, &id, now, true).await.unwrap();
+            read.push(id);
+        }
+        vendor.clock.advance(chrono::TimeDelta::days(1));
+    }
+    read.sort_unstable();
+    read.dedup();
+    assert_eq!(read.len(), 150);
+}
+
+#[tokio::test]
 async fn p2_a_view_keeps_note_of_what_it_shows_only_where_it_must() {
     let vendor = Verbatim::new().await;
     let mut engine = vendor.engine().await;
@@ -258,5 +280,17 @@ async fn p1_p7_a_page_of_screenings_adds_screenings_and_makes_no_submission() {
     assert_eq!(written(&vendor.database).await, before);
     screenings(&vendor, r#"{"submission_id":"s","aml":{"currentstatus":"Not Screened"}}"#).await;
     assert_eq!(counter(&vendor.database, "red_flags_open").await, 0);
+    assert_eq!(vendor.database.number("select count(*) from argos.erasures").await, 0);
+
+    // It does not say that the submission is there: neither at first, nor by the same bytes.
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let (now, ids) = (vendor.clock.now(), ["s".to_owned()]);
+    erasure::suspect_gone(&mut connection, "default", &ids, now, Lane::Verify).await.unwrap();
+    for status in ["Red Flag", "Red Flag", "Not Screened"] {
+        let page = format!(r#"{{"submission_id":"s","aml":{{"currentstatus":"{status}"}}}}"#);
+        screenings(&vendor, &page).await;
+    }
+    assert_eq!(vendor.database.number("select count(*) from argos.erasures where kind = 'gone'").await, 1);
+    vendor.read(&mut engine, &[item(NEWS, LISTED)]).await;
     assert_eq!(vendor.database.number("select count(*) from argos.erasures").await, 0);
 }

@@ -9,7 +9,8 @@ fn names(names: &[&str]) -> Fields {
 
 fn laid(stored: &Value, shown: &[&str], removed: &[&str], sticky: bool, item: Value) -> Merged {
     let (shown, removed) = (names(shown), names(removed));
-    merge(item, &Before { stored, shown: &shown, removed: &removed, sticky })
+    let sticky = if sticky { removed.clone() } else { Fields::new() };
+    merge(item, &Before { stored, shown: &shown, removed: &removed, sticky: &sticky })
 }
 
 #[test]
@@ -113,10 +114,11 @@ fn p7_what_was_removed_does_not_come_back_by_a_list() {
         json!({"submission_id": "s", "email": "e", "data": {"name": "n", "cf1": "x"}, "kyc": {"result": "rejected"}});
     let merged = laid(&stored, &[], &["email", "data.name"], true, again.clone());
     assert!(merged.held());
+    assert_eq!((merged.returned, merged.refused), (names(&[]), names(&["email", "data.name"])));
     assert_eq!(merged.item, json!({"submission_id": "s", "data": {"cf1": "x"}, "kyc": {"result": "rejected"}}));
     let merged = laid(&stored, &[], &["email", "data.name"], false, again.clone());
     assert!(!merged.held() && merged.item == again);
-    assert_eq!(merged.returned, names(&["email", "data.name"]));
+    assert_eq!((merged.returned, merged.refused), (names(&["email", "data.name"]), names(&[])));
 }
 
 #[test]
@@ -162,7 +164,7 @@ proptest! {
     #[test]
     fn p7_no_answer_takes_personal_data_away_by_itself(a in any_item(), b in any_item(), all in any::<bool>()) {
         let (shown, none) = (if all { fields(&a) } else { Fields::new() }, Fields::new());
-        let before = Before { stored: &a, shown: &shown, removed: &none, sticky: true };
+        let before = Before { stored: &a, shown: &shown, removed: &none, sticky: &none };
         let merged = merge(b.clone(), &before);
         let left = fields(&merged.item);
         for field in fields(&a).iter().filter(|field| erasable(field, &b) || !all) {
@@ -170,7 +172,7 @@ proptest! {
         }
         prop_assert!(fields(&b).is_subset(&left));
         // Laid over its own result it changes nothing more.
-        let again = merge(b, &Before { stored: &merged.item, shown: &merged.shown, removed: &none, sticky: true });
+        let again = merge(b, &Before { stored: &merged.item, shown: &merged.shown, removed: &none, sticky: &none });
         prop_assert_eq!(fields(&again.item), left);
         prop_assert_eq!(&again.item, &merged.item);
         prop_assert_eq!(again.lost, merged.lost);

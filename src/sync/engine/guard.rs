@@ -13,6 +13,14 @@ use crate::sync::error::SyncError;
 /// How many known submissions are asked for after a change of the key; more than half must be there.
 const ASKED: i64 = 5;
 
+/// What is wrong with an answer by id that shows other submissions.
+const OTHERS: &str = "it shows others than the submission asked for";
+
+/// Whether an error is that an answer by id showed other submissions.
+pub(super) fn shows_others(error: &SyncError) -> bool {
+    matches!(error, SyncError::OneSubmission { source: ApiError::NotAList { what }, .. } if *what == OTHERS)
+}
+
 impl Engine {
     /// After a change of server, key or dialect: known submissions must answer by id as the same ones. Another project's
     /// key must neither mix its data into this one nor erase it.
@@ -35,6 +43,8 @@ impl Engine {
         let (mut asked, mut same, mut untold) = (0, 0, None);
         for (id, stored) in &known {
             let answer = match self.ask_by_id(id).await {
+                // Whoever shows others does not show this one.
+                Err(error) if shows_others(&error) => None,
                 // The others tell.
                 Err(error @ SyncError::OneSubmission { .. }) => {
                     untold = Some(error);
@@ -69,7 +79,8 @@ impl Engine {
 
     /// Asks for one submission; `None`: the answer holds no such item. How the vendor says so is not documented: an empty
     /// list, an object without one, 400, 404 or 410, or an error object that blames the request. A wrong path or a gateway
-    /// may say the same.
+    /// may say the same. An answer that shows others says nothing of the one that was asked for: it is an error, also if
+    /// that one is among them, because it may be a list, and lists may lag.
     pub(super) async fn ask_by_id(&mut self, id: &str) -> Result<Option<Answer<Page>>, SyncError> {
         let query = Query { select: Some(("submission_id", id.to_owned())), ..Query::default() };
         let answer = self.fetch_unless_stopped(&query).await;
@@ -78,6 +89,12 @@ impl Engine {
             Ok(Some(answer)) => {
                 self.request_no += 1;
                 let there = answer.content.items().any(|item| item.submission_id == Some(id));
+                let others = answer.content.items().any(|item| item.submission_id.is_some_and(|other| other != id));
+                if others || !(there || answer.content.is_empty()) {
+                    self.parts.metrics.drift("other_submissions", 1);
+                    let source = ApiError::NotAList { what: OTHERS };
+                    return Err(SyncError::OneSubmission { submission_id: id.to_owned(), source });
+                }
                 Ok(there.then_some(answer))
             }
             Err(SyncError::Api(ApiError::BadRequest { status: 200 | 400 | 404 | 410, .. })) => Ok(None),

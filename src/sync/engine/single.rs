@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::Engine;
+use super::guard::shows_others;
 use super::walk::Walking;
 use crate::domain::lane::{Lane, View};
 use crate::store::error::StoreError;
@@ -28,6 +29,8 @@ impl Engine {
     /// in the queue, if it is there, and the others come first.
     pub async fn refresh(&mut self, submission_id: &str) -> Result<(bool, Counts), SyncError> {
         let read = match self.read_by_id(Lane::Refresh, submission_id).await {
+            // Whoever shows others will do so again: out of the queue with it, until it has rested.
+            Err(error) if shows_others(&error) => Err(error),
             Err(error @ SyncError::OneSubmission { .. }) => {
                 let mut transaction = self.fenced(&self.held()?).await?;
                 let (project_id, now) = (&self.parts.project.id, self.parts.clock.now());
@@ -35,16 +38,20 @@ impl Engine {
                 transaction.commit().await.map_err(StoreError::doing("putting a submission off"))?;
                 return Err(error);
             }
-            read => read?,
+            read => Ok(read?),
         };
+        let (now, project_id) = (self.parts.clock.now(), &self.parts.project.id);
         let mut transaction = self.fenced(&self.held()?).await?;
-        if !read.0 {
-            let (now, ids) = (self.parts.clock.now(), [submission_id.to_owned()]);
-            erasure::suspect_gone(&mut transaction, &self.parts.project.id, &ids, now, Lane::Refresh).await?;
+        if matches!(read, Ok((false, _))) {
+            let ids = [submission_id.to_owned()];
+            erasure::suspect_gone(&mut transaction, project_id, &ids, now, Lane::Refresh).await?;
         }
-        id_reads::done(&mut transaction, &self.parts.project.id, submission_id).await?;
+        if id_reads::done(&mut transaction, project_id, submission_id).await? {
+            let useful = read.as_ref().is_ok_and(|(_, counts)| counts.new + counts.changed > 0);
+            id_reads::checked(&mut transaction, project_id, submission_id, now, !useful).await?;
+        }
         transaction.commit().await.map_err(StoreError::doing("taking a submission out of the queue"))?;
-        Ok(read)
+        read
     }
 
     /// The next submission in a lane's queue.

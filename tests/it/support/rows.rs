@@ -58,6 +58,7 @@ const PROGRESS_TABLES: &[&str] = &[
     "created_days",
     "drift",
     "errors",
+    "id_checks",
     "id_reads",
     "leases",
     "probes",
