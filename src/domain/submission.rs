@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::calendar::EARLIEST;
 use super::canonical::{at, canonical};
 pub use super::drift::{DRIFT_KINDS, Drift, drift};
 use super::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
@@ -112,9 +113,9 @@ impl State {
         self.aml_status().is_some_and(is_red_flag)
     }
 
-    /// `created_at`, if it can be read.
+    /// `created_at`, if it can be read and is not from before there was anything to submit.
     pub fn created_at(&self) -> Option<Timestamp> {
-        self.text(&["created_at"]).and_then(time::parse)
+        self.text(&["created_at"]).and_then(time::parse).filter(|at| at.date_naive() >= EARLIEST)
     }
 
     /// The list at a path, empty if there is none.

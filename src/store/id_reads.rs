@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::error::StoreError;
 use crate::clock::Timestamp;
+use crate::domain::calendar::EARLIEST;
 use crate::domain::lane::View;
 
 /// Why a submission is to be read.
@@ -251,7 +252,7 @@ pub async fn push_never_read(
     Ok(done.rows_affected())
 }
 
-/// Submissions whose created_at cannot be read and whose state is from before `older_than`: no walk with dates need show
+/// Submissions whose created_at cannot be read, or lies where no walk asks, and whose state is from before `older_than`: no walk with dates need show
 /// them, so they are asked for by id from time to time. At most 100, those first that were read by id longest ago: each
 /// has its turn.
 pub async fn undated(
@@ -263,11 +264,13 @@ pub async fn undated(
         "select s.submission_id
            from argos.submissions s
            left join argos.id_checks c on c.project_id = s.project_id and c.submission_id = s.submission_id
-          where s.project_id = $1 and s.created_at is null and s.gone_at is null and s.observed_at < $2
+          where s.project_id = $1 and s.gone_at is null and s.observed_at < $2
+            and (s.created_at is null or s.created_at < $4::date or s.created_at > $2 + interval '2 days')
           order by coalesce(c.checked_at, s.observed_at), s.submission_id limit $3",
         project_id,
         older_than,
-        AT_ONCE
+        AT_ONCE,
+        EARLIEST
     )
     .fetch_all(connection)
     .await

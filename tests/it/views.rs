@@ -178,6 +178,23 @@ async fn p2_a_submission_without_a_date_is_queued_once() {
 }
 
 #[tokio::test]
+async fn p1_a_submission_from_a_day_that_no_walk_asks_for_is_read_by_id() {
+    let vendor = Verbatim::new().await;
+    let mut engine = vendor.engine().await;
+    let of = |id: &str, at: &str| item(at, LISTED).replace("\"s\"", &format!("\"{id}\""));
+    let items = [of("epoch", "1970-01-01T00:00:00Z"), of("future", "2099-01-01T00:00:00Z"), of("today", NEWS)];
+    vendor.read(&mut engine, &items).await;
+    let mut connection = vendor.database.pool.acquire().await.unwrap();
+    let project = &vendor.app.settings.projects[0].id;
+    let undated = id_reads::undated(&mut connection, project, vendor.clock.now()).await.unwrap();
+    assert_eq!(undated, ["epoch", "future"]);
+    // No day is made of such a date that no walk covers: it would stay a gap, or be taken for covered.
+    let early = "select count(*) from argos.created_days where day < '2000-01-01'";
+    assert_eq!(vendor.database.number(early).await, 0);
+    assert_eq!(waiting(&vendor.database).await.as_deref(), Some("epoch no_date"));
+}
+
+#[tokio::test]
 async fn p2_each_submission_without_a_date_has_its_turn() {
     let vendor = Verbatim::new().await;
     let mut engine = vendor.engine().await;
