@@ -23,6 +23,13 @@ comment on column argos.alerts.kind is 'red_flag: raised, or standing at the imp
 comment on column argos.alerts.risk is 'aml.risk_level_summary in small letters, else the highest risk_level of the matches. none: the vendor said none. unknown: a word that no document names.';
 comment on column argos.alerts.imported is 'It stood already when the submission was first read, and that was history: listed, but not among the metrics that alert.';
 comment on column argos.alerts.cleared_at is 'When the vendor cleared the flag. The row still waits for a person.';
+comment on column argos.alerts.project_id is 'The project; see argos.projects.';
+comment on column argos.alerts.submission_id is 'The vendor''s id of the submission.';
+comment on column argos.alerts.version is 'The version of the submission that raised it.';
+comment on column argos.alerts.raised_at is 'When that version was observed.';
+comment on column argos.alerts.acknowledged_at is 'When a person said that it was seen to; null: it waits.';
+comment on column argos.alerts.acknowledged_by is 'Who said so.';
+comment on column argos.alerts.reason is 'Why, in that person''s words.';
 
 -- The metric counts these at every poll: few rows, because somebody works on them.
 create index alerts_waiting on argos.alerts (project_id, kind, risk) where acknowledged_at is null and not imported;
