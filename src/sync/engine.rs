@@ -407,7 +407,8 @@ async fn in_time<T>(heartbeat: &Heartbeat, work: impl Future<Output = Result<T, 
     heartbeat.expect_within(Duration::ZERO);
     tokio::select! {
         biased;
-        result = work => result,
+        // On the heap: the futures of a whole turn, one inside the other, are too much for a thread's stack.
+        result = Box::pin(work) => result,
         () = heartbeat.overdue() => Err(StoreError::Unanswered.into()),
     }
 }

@@ -58,7 +58,7 @@ impl Engine {
     /// first: carried out. What lists have shown they must lack, too: see [`Evidence`].
     pub async fn confirm(&mut self) -> Result<PassReport, SyncError> {
         self.look().await?;
-        let result = self.look_again().await;
+        let result = Box::pin(self.look_again()).await;
         if matches!(result, Err(SyncError::Store(_))) {
             self.lose_the_lease();
         } else {
@@ -263,7 +263,7 @@ impl Engine {
                 at,
                 traceparent: &walking.traceparent,
             };
-            let done = erase::carry_out(&mut transaction, &order, &suspicion, None).await?;
+            let done = Box::pin(erase::carry_out(&mut transaction, &order, &suspicion, None)).await?;
             transaction.commit().await.map_err(StoreError::doing("carrying out an erasure"))?;
             if let Some(done) = done {
                 self.parts.metrics.erased(suspicion.kind);

@@ -378,7 +378,8 @@ impl Engine {
             dry_run: self.dry_run,
             erasure: &settings.erasure,
         };
-        let applied = apply::apply(&self.parts.pool, &answer.content, &scope).await?;
+        // On the heap, as in `in_time`.
+        let applied = Box::pin(apply::apply(&self.parts.pool, &answer.content, &scope)).await?;
         if applied.0.alerts > 0 {
             // Not only at the end of the walk, which may be far.
             self.try_show_counts().await;
