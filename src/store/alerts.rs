@@ -36,7 +36,10 @@ pub async fn raise(
         return Ok(());
     }
     sqlx::query!(
-        "insert into argos.alerts select r.* from jsonb_populate_recordset(null::argos.alerts, $1) r
+        "insert into argos.alerts
+            (alert_id, project_id, submission_id, version, kind, risk, raised_at, imported)
+         select alert_id, project_id, submission_id, version, kind, risk, raised_at, imported
+           from jsonb_populate_recordset(null::argos.alerts, $1)
              on conflict do nothing",
         Json(rows) as _
     )

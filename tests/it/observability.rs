@@ -143,7 +143,7 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     let (status, why) = daemon.get("/readyz").await;
     assert_eq!(status, 503);
     assert!(why.starts_with("not ready: "), "{why}");
-    assert_eq!(daemon.get("/").await.0, 404);
+    assert_eq!(daemon.get("/nothing").await.0, 404);
     let (code, said, took) = daemon.stop().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(took < Duration::from_secs(10), "{took:?}");

@@ -49,6 +49,8 @@ pub(super) struct Page {
     at: String,
     version: &'static str,
     links: Vec<Link>,
+    /// Whether there is another project to choose.
+    choice: bool,
     verdict: Verdict,
     /// What lasts and needs a person.
     attention: Vec<Attention>,
@@ -133,6 +135,7 @@ impl Page {
             at: moment(now),
             version: env!("CARGO_PKG_VERSION"),
             links: Vec::new(),
+            choice: false,
             verdict: Verdict { class: "bad", text: String::new() },
             attention: Vec::new(),
             body: None,
@@ -148,6 +151,7 @@ impl Page {
                 page.attention.push(Attention::error(problem, &advice));
             }
         }
+        page.choice = page.links.iter().any(|link| !link.shown);
         page
     }
 
