@@ -16,13 +16,13 @@ pub fn ready(status: &str) {
 pub async fn watch(heartbeats: &[Heartbeat], stop: &CancellationToken) {
     match sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
         // Two pings may be late before it bites.
-        Some(limit) => ping(heartbeats, limit / 3, stop).await,
+        Some(limit) => ping(heartbeats, limit / 3, stop, tell).await,
         None => stop.cancelled().await,
     }
     tell(&[NotifyState::Stopping, NotifyState::Status("ending after the open page")]);
 }
 
-async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToken) {
+async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToken, tell: impl Fn(&[NotifyState<'_>])) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut told = false;
@@ -45,5 +45,29 @@ async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToke
 fn tell(state: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn p9_the_watchdog_is_pinged_while_the_loop_turns_and_not_while_it_is_stuck() {
+        let (sound, stuck) = (Heartbeat::new(), Heartbeat::stopped());
+        let stop = CancellationToken::new();
+        let told = RefCell::new(Vec::new());
+        let tell = |state: &[NotifyState<'_>]| {
+            told.borrow_mut().push(matches!(state, [NotifyState::Watchdog]));
+            match told.borrow().len() {
+                3 => stuck.expect_within(Duration::from_secs(3600)),
+                6 => stop.cancel(),
+                _ => {}
+            }
+        };
+        ping(&[sound, stuck.clone()], Duration::from_millis(1), &stop, tell).await;
+        assert_eq!(told.into_inner(), [false, false, false, true, true, true]);
     }
 }

@@ -95,14 +95,13 @@ async fn ready_while_the_database_is_waited_for_and_no_ping_where_none_is_asked_
 }
 
 #[tokio::test]
-async fn p9_pings_cease_when_livez_fails() {
+async fn p9_a_database_that_falls_silent_is_no_reason_to_be_restarted() {
     let vendor = Simulator::start(Options { initial: 10, ..Options::default() }, Clock::system()).await.unwrap();
     let (database, manager) = (Database::fresh().await, Manager::new());
     let relay = Relay::to(&database.url).await;
     let mut lock = database.pool.begin().await.unwrap();
     sqlx::query("lock table argos.counters").execute(&mut *lock).await.unwrap();
     let limit = WATCHDOG.as_micros().to_string();
-    // A loop counts as stuck half a minute after the longest time that its step may take.
     let more = [
         ("WATCHDOG_USEC", limit.as_str()),
         ("ARGOS_SYNC__DATABASE__CONNECT_TIMEOUT", "1s"),
@@ -117,14 +116,13 @@ async fn p9_pings_cease_when_livez_fails() {
     lock.rollback().await.unwrap();
     manager.told_until("WATCHDOG=1").await;
     assert_eq!(daemon.get("/livez").await.0, 200, "a slow statement is not a stuck loop");
-    manager.told_until("STATUS=a working loop is stuck").await;
-    assert_eq!(daemon.get("/livez").await.0, 503);
-    for _ in 0..5 {
-        assert_eq!(manager.told().await, "STATUS=a working loop is stuck\n");
-    }
-    eventually("it says so", async || match daemon.output() {
-        said if said.matches("a working loop is stuck").count() == 1 => Ok(()),
+    // It is given up in time, and the loop goes on: see `silence`. That pings cease for one that does not, `src/systemd.rs`
+    // holds.
+    eventually("the statement is given up", async || match daemon.output() {
+        said if said.contains("did not answer") => Ok(()),
         said => Err(said),
     })
     .await;
+    manager.told_until("WATCHDOG=1").await;
+    assert_eq!(daemon.get("/livez").await.0, 200);
 }
