@@ -148,15 +148,15 @@ async fn it_waits_for_its_database_and_says_so_once() {
     assert_eq!(ended.stderr.matches("waiting for the database").count(), 1, "{ended:?}");
 }
 
-/// A daemon whose page waits for somebody's lock on a table, as an ALTER TABLE takes.
+/// A daemon whose page waits for somebody's lock on a table, as a CREATE INDEX takes.
 async fn stuck(
     vendor: &Simulator,
     database: &Database,
     changes: &[(&str, &str)],
 ) -> (Program, sqlx::Transaction<'static, sqlx::Postgres>) {
     let mut lock = database.pool.begin().await.unwrap();
-    // Only a page writes there, and nobody else reads it.
-    sqlx::query("lock table argos.submission_versions").execute(&mut *lock).await.unwrap();
+    // Readers pass: it is the page that waits, and nothing before it.
+    sqlx::query("lock table argos.submission_versions in share mode").execute(&mut *lock).await.unwrap();
     let daemon = Program::start(run(vendor, database, changes));
     blocked(database).await;
     (daemon, lock)
