@@ -1,9 +1,9 @@
 //! How fresh, how complete, what is wrong and what to do about it: what `argos-sync status` prints and the status page
 //! shows.
 //!
-//! One file per step: [`picture`] makes of the database's facts what is shown, `lanes` says how fresh each lane's days are
-//! and what the plan promises, `vendor` and `deletions` tell of probes and erasures; [`attention`] lists what a person
-//! should look at. All of it is pure; only [`project`] and [`projects`] read.
+//! One file per step: `picture` makes of the database's facts what is shown, `lanes` says how fresh each lane's days are
+//! and what the plan promises, `vendor` and `deletions` tell of probes and erasures; `attention` lists what a person
+//! should look at. All of it is pure; only `project` and `projects` read.
 
 pub(crate) mod attention;
 pub(crate) mod deletions;
