@@ -22,7 +22,7 @@ test: setup
 # The tests have these in small. A clock that only they move makes days pass in seconds. The variants of the vendor's ways
 # have a fifth of the submissions. Each tells how far it has come.
 years: setup
-	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --release --test it years::$(ARGS) -- --nocapture --test-threads 2
+	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --profile years --test it years::$(ARGS) -- --nocapture --test-threads 2
 
 setup:
 	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)
