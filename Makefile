@@ -23,7 +23,7 @@ test: setup
 # The tests have these in small. A clock that only they move makes days pass in seconds. The variants of the vendor's ways
 # have a fifth of the submissions. Each tells how far it has come.
 years: setup
-	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --release --test it years::$(ARGS) -- --nocapture --test-threads 2
+	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --profile years --test it years::$(ARGS) -- --nocapture --test-threads 2
 
 # Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
 deploy-check: target/debug/argos-sync

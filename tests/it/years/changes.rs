@@ -311,7 +311,7 @@ async fn p1_p13_every_change_at_any_age_is_seen_within_the_time_that_plan_states
         name: "years",
         options: options(full_size().unwrap_or(1_200), AGE),
         settings: &PACE,
-        days: if large { 21 } else { 4 },
+        days: if large { 10 } else { 4 },
         each: if large { 12 } else { 3 },
         kinds: &KINDS,
         equal: 0,
