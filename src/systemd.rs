@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::heartbeat::Heartbeat;
 
+/// What telling may take.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// The daemon is up: its port is served, and its database was looked at. Said again, only the status changes.
-pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+pub async fn ready(status: &'static str) {
+    tell(vec![NotifyState::Ready, NotifyState::Status(status)]).await;
 }
 
 /// Pings the watchdog for as long as `/livez` would say that all is well, until `stop`; then tells of the end.
@@ -19,16 +23,21 @@ pub async fn watch(heartbeats: &[Heartbeat], stop: &CancellationToken) {
         Some(limit) => ping(heartbeats, limit / 3, stop, tell).await,
         None => stop.cancelled().await,
     }
-    tell(&[NotifyState::Stopping, NotifyState::Status("ending after the open page")]);
+    tell(vec![NotifyState::Stopping, NotifyState::Status("ending after the open page")]).await;
 }
 
-async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToken, tell: impl Fn(&[NotifyState<'_>])) {
+async fn ping<F: Future<Output = ()>>(
+    heartbeats: &[Heartbeat],
+    every: Duration,
+    stop: &CancellationToken,
+    tell: impl Fn(Vec<NotifyState<'static>>) -> F,
+) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut told = false;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if Heartbeat::all_alive(heartbeats) {
-            tell(&[NotifyState::Watchdog]);
+            tell(vec![NotifyState::Watchdog]).await;
             continue;
         }
         if !told {
@@ -37,14 +46,29 @@ async fn ping(heartbeats: &[Heartbeat], every: Duration, stop: &CancellationToke
             );
             told = true;
         }
-        tell(&[NotifyState::Status("a working loop is stuck")]);
+        tell(vec![NotifyState::Status("a working loop is stuck")]).await;
     }
 }
 
-/// A manager that cannot be reached is no reason to stop working: it has time limits of its own.
-fn tell(state: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
+/// A manager that cannot be reached, or that does not read what it is sent, is no reason to stop working: it has time
+/// limits of its own.
+async fn tell(state: Vec<NotifyState<'static>>) {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let told = async {
+        let turn = ONE.acquire().await;
+        // Sending waits while the socket is full, which must not hold up a thread of the loops.
+        let sent = tokio::task::spawn_blocking(move || {
+            let sent = sd_notify::notify(&state);
+            drop(turn);
+            sent
+        });
+        match sent.await {
+            Ok(Err(error)) => tracing::debug!(%error, "systemd was not told"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    };
+    if tokio::time::timeout(LONGEST, told).await.is_err() {
+        tracing::debug!("systemd does not read what it is told");
     }
 }
 
@@ -59,13 +83,14 @@ mod tests {
         let (sound, stuck) = (Heartbeat::new(), Heartbeat::stopped());
         let stop = CancellationToken::new();
         let told = RefCell::new(Vec::new());
-        let tell = |state: &[NotifyState<'_>]| {
-            told.borrow_mut().push(matches!(state, [NotifyState::Watchdog]));
+        let tell = |state: Vec<NotifyState<'static>>| {
+            told.borrow_mut().push(matches!(state[..], [NotifyState::Watchdog]));
             match told.borrow().len() {
                 3 => stuck.expect_within(Duration::from_secs(3600)),
                 6 => stop.cancel(),
                 _ => {}
             }
+            std::future::ready(())
         };
         ping(&[sound, stuck.clone()], Duration::from_millis(1), &stop, tell).await;
         assert_eq!(told.into_inner(), [false, false, false, true, true, true]);

@@ -77,7 +77,7 @@ pub(super) async fn serve(
                 "sync"
             });
         }
-        systemd::ready("reading");
+        systemd::ready("reading").await;
     }
     tokio::select! {
         biased;
@@ -116,7 +116,7 @@ async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &Cancellat
         if !told {
             tracing::warn!(advice = error.advice(), "waiting for the database: {}", chain(&error));
             // No start of the daemon makes the database come: an order of units or an upgrade must not wait for it.
-            systemd::ready("waiting for the database");
+            systemd::ready("waiting for the database").await;
             told = true;
         }
         tokio::select! {
