@@ -62,9 +62,8 @@ async fn tell(state: Vec<NotifyState<'static>>) {
             drop(turn);
             sent
         });
-        match sent.await {
-            Ok(Err(error)) => tracing::debug!(%error, "systemd was not told"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = sent.await {
+            tracing::debug!(%error, "systemd was not told");
         }
     };
     if tokio::time::timeout(LONGEST, told).await.is_err() {
