@@ -16,7 +16,7 @@ use crate::domain::erasure::Kind;
 use crate::domain::event::EventType;
 use crate::domain::lane::Lane;
 use crate::domain::probe::Fact;
-use crate::domain::submission::{DRIFT_KINDS, KYC_RESULTS};
+use crate::domain::submission::{DRIFT_KINDS, KYC_RESULTS, NO_CODE, REJECT_CODES, UNLISTED};
 
 /// HTTP statuses with a label of their own; others share `other`, and `none` stands for no answer at all.
 const STATUSES: [&str; 14] =
@@ -79,6 +79,7 @@ pub struct Metrics {
     pruned_rows: IntCounterVec,
     prune_failures: IntCounterVec,
     submissions: IntGaugeVec,
+    rejected: IntGaugeVec,
     red_flags_open: IntGaugeVec,
     red_flags_raised: IntCounterVec,
     red_flags_escalated: IntCounterVec,
@@ -96,6 +97,7 @@ pub struct Metrics {
     oldest_coverage: IntGaugeVec,
     verify_backlog: IntGaugeVec,
     open_submissions: IntGaugeVec,
+    open_due: IntGaugeVec,
     canary_checks: IntCounterVec,
     canary_divergences: IntCounterVec,
     leader: IntGaugeVec,
@@ -209,6 +211,12 @@ impl Metrics {
                 "Submissions in the mirror, by kyc.result (none: no result).",
                 &["project", "result"],
             )?,
+            rejected: gauges(
+                r,
+                "rejected_submissions",
+                "Rejected submissions in the mirror, by kyc.commentCode; one with two codes counts for both (none: no code; unlisted: one that no document names).",
+                &["project", "code"],
+            )?,
             red_flags_open: gauges(r, "red_flags_open", "Submissions whose AML status is Red Flag.", project)?,
             red_flags_raised: counters(
                 r,
@@ -262,7 +270,7 @@ impl Metrics {
             budget_remaining: gauges(
                 r,
                 "request_budget_remaining",
-                "Requests of today's budget (UTC) that are not reserved yet.",
+                "Requests of today's budget (UTC) that are left.",
                 project,
             )?,
             lane_every: gauges(
@@ -296,6 +304,12 @@ impl Metrics {
                 project,
             )?,
             open_submissions: gauges(r, "open_submissions", "Submissions that are incomplete or pending.", project)?,
+            open_due: gauges(
+                r,
+                "open_due_timestamp_seconds",
+                "When the first day of the open lane is, or was, to be looked at (0: it has none).",
+                project,
+            )?,
             canary_checks: counters(
                 r,
                 "canary_checks_total",
@@ -403,6 +417,9 @@ impl Metrics {
         for result in KYC_RESULTS.iter().chain(&["other", "none"]) {
             self.submissions.with_label_values(&[p, result]);
         }
+        for code in REJECT_CODES.iter().chain(&[UNLISTED, NO_CODE]) {
+            self.rejected.with_label_values(&[p, code]);
+        }
         for fact in Fact::ALL {
             self.disagreement.with_label_values(&[p, fact.as_str()]);
             self.mode_changed.with_label_values(&[p, fact.as_str()]);
@@ -420,6 +437,7 @@ impl Metrics {
             oldest_coverage: self.oldest_coverage.with_label_values(&[p]),
             verify_backlog: self.verify_backlog.with_label_values(&[p]),
             open_submissions: self.open_submissions.with_label_values(&[p]),
+            open_due: self.open_due.with_label_values(&[p]),
             canary_checks: self.canary_checks.with_label_values(&[p]),
             leader: self.leader.with_label_values(&[p]),
             probed: self.probed.with_label_values(&[p]),
@@ -473,6 +491,8 @@ pub struct ProjectMetrics {
     pub verify_backlog: IntGauge,
     /// Submissions that are incomplete or pending.
     pub open_submissions: IntGauge,
+    /// When the first day of the open lane is due.
+    pub open_due: IntGauge,
     /// Submissions drawn and compared.
     pub canary_checks: IntCounter,
     /// 1 while this process holds the lease.
@@ -579,6 +599,11 @@ impl ProjectMetrics {
     /// How many submissions have a result; `label` is a documented result, `other` or `none`.
     pub fn submissions(&self, label: &str, count: i64) {
         self.all.submissions.with_label_values(&[self.project_id.as_str(), label]).set(count);
+    }
+
+    /// How many rejected submissions have a code; `label` is a documented code, `unlisted` or `none`.
+    pub fn rejected(&self, label: &str, count: i64) {
+        self.all.rejected.with_label_values(&[self.project_id.as_str(), label]).set(count);
     }
 
     /// Takes over what the database says of alerts. Until then these series are not there: at 0 after a restart,

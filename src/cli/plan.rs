@@ -223,6 +223,7 @@ impl Known {
             json!({
                 "suspected_within_seconds": deletion.suspected_within.as_secs_f64(),
                 "carried_out_within_seconds": deletion.carried_out_within.as_secs_f64(),
+                "fields_carried_out_within_seconds": deletion.with_lists_within.as_secs_f64(),
             })
         };
         json!({

@@ -1,11 +1,14 @@
 //! A submission as one answer of the vendor showed it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::calendar::EARLIEST;
 use super::canonical::{at, canonical};
 pub use super::drift::{DRIFT_KINDS, Drift, drift};
 use super::field::{ATTEMPT, BANK, Field, Kind, MATCH, SUBMISSION};
+use super::names::shown_as;
 use super::time;
 use crate::clock::Timestamp;
 
@@ -98,6 +101,18 @@ impl State {
         self.text(&["kyc", "result"])
     }
 
+    /// The codes of `kyc.commentCode`, each once; what is no code by its looks is [`UNLISTED`]. Without any, of a rejected
+    /// one, [`NO_CODE`]. Empty for one that is not rejected.
+    pub fn reject_codes(&self) -> BTreeSet<&str> {
+        if self.kyc_result() != Some("rejected") {
+            return BTreeSet::new();
+        }
+        let sent = self.list(&["kyc", "commentCode"]).iter().map(Value::as_str);
+        let codes: BTreeSet<&str> =
+            sent.map(|code| code.filter(|code| shown_as(code) == *code).unwrap_or(UNLISTED)).collect();
+        if codes.is_empty() { BTreeSet::from([NO_CODE]) } else { codes }
+    }
+
     /// Whether the result is still to come.
     pub fn open(&self) -> bool {
         self.kyc_result().is_some_and(is_open)
@@ -140,6 +155,41 @@ impl State {
 
 /// The documented values of `kyc.result`.
 pub const KYC_RESULTS: &[&str] = &["incomplete", "pending", "approved", "rejected"];
+
+/// The documented values of `kyc.commentCode`, from the reference of 2022 and from the newer table, which is cut off
+/// where it was read. The set is open.
+pub const REJECT_CODES: &[&str] = &[
+    "address_image_badImage",
+    "address_image_error",
+    "address_image_invalidImage",
+    "address_info_dataMismatch",
+    "address_info_expiredDocument",
+    "automatic_verification_fail",
+    "blacklistCountry",
+    "duplicate_user",
+    "duplicated_face",
+    "duplicated_user_PII_exact",
+    "expired_id",
+    "id_image_badImage",
+    "id_image_error",
+    "id_image_invalidId",
+    "id_image_invalidImage",
+    "id_info_blacklist",
+    "id_info_dataMismatch",
+    "id_info_notOfAge",
+    "invalid_acceptedID",
+    "no-date-of-birth",
+    "other",
+    "timeout",
+    "too_many_retry",
+    "under_ageLimit",
+];
+
+/// Stands for a code that no document names.
+pub const UNLISTED: &str = "unlisted";
+
+/// Stands for the code of one that was rejected without any.
+pub const NO_CODE: &str = "none";
 
 /// Those of them after which a result is still to come.
 pub const OPEN: &[&str] = &["incomplete", "pending"];

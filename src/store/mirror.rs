@@ -299,7 +299,7 @@ pub async fn count(
     Ok(())
 }
 
-/// The counts: `submissions` by kyc.result (label `none`: no result), `red_flags_open`; by risk `red_flags_raised` and
+/// The counts: `submissions` by kyc.result (label `none`: no result), `rejected` by code, `red_flags_open`; by risk `red_flags_raised` and
 /// `red_flags_escalated`; `approvals_revoked`.
 pub async fn counts(
     connection: &mut PgConnection,

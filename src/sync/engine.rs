@@ -130,6 +130,9 @@ impl Engine {
     /// An engine that has done nothing yet.
     pub fn new(parts: Parts) -> Self {
         let count = parts.project.api.count;
+        // Until the plan says it.
+        let interval = i64::try_from(parts.settings.poll.interval.as_secs()).unwrap_or(i64::MAX);
+        parts.metrics.poll_interval.set(interval);
         Self {
             parts,
             lease: None,
@@ -177,6 +180,8 @@ impl Engine {
         self.look().await?;
         let situation = self.situation();
         let now = situation.now;
+        // Also while nothing is asked for because nothing is left.
+        self.parts.metrics.budget_remaining.set(i64::try_from(situation.budget.left).unwrap_or(i64::MAX));
         let due = self.screenings_refused || self.probe_due(&self.picture().findings);
         if situation.budget.left > 0 && self.probe_again_at <= now && due {
             self.screenings_refused = false;
@@ -332,6 +337,9 @@ impl Engine {
         }
         let heartbeat = self.parts.heartbeat.clone();
         let result = in_time(&heartbeat, self.read_picture()).await;
+        if result.is_ok() {
+            self.show_plan();
+        }
         if let Err(error) = &result {
             match error {
                 SyncError::NotLeader { .. } | SyncError::LeftToOthers { .. } => {

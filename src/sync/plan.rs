@@ -68,7 +68,8 @@ use crate::domain::lane::Lane;
 use crate::store::progress::Import;
 
 use self::lanes::Candidate;
-pub use forecast::{Age, Deletion, Forecast, REQUEST, Share, forecast};
+pub use forecast::{Age, Deletion, Forecast, PUT_OFF, REQUEST, Share, forecast};
+pub use lanes::open_due;
 pub use ledger::Ledger;
 
 /// A lane that is due and was passed over this often gets the next request: no lane has less than a tenth.

@@ -301,6 +301,10 @@ pub(super) fn deltas(before: Option<&State>, after: Option<&State>) -> Vec<(&'st
     let mut deltas = vec![("red_flags_open", String::new(), flag(after) - flag(before))];
     deltas.extend(after.map(|after| ("submissions", result(after), 1)));
     deltas.extend(before.map(|before| ("submissions", result(before), -1)));
+    for (state, by) in [(after, 1), (before, -1)] {
+        let codes = state.map(State::reject_codes).unwrap_or_default();
+        deltas.extend(codes.into_iter().map(|code| ("rejected", code.to_owned(), by)));
+    }
     deltas
 }
 

@@ -23,6 +23,7 @@ mod encryption;
 mod end_to_end;
 mod erasure;
 mod event_schemas;
+mod fired;
 mod grants;
 mod lanes;
 mod layers;

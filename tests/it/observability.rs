@@ -12,7 +12,7 @@ use argos_sync::argos::error::ApiError;
 use argos_sync::clock::Clock;
 use argos_sync::domain::event::EventType;
 use argos_sync::domain::probe::Fact;
-use argos_sync::domain::submission::DRIFT_KINDS;
+use argos_sync::domain::submission::{DRIFT_KINDS, REJECT_CODES};
 use argos_sync::heartbeat::Heartbeat;
 use argos_sync::http::{self, Pages};
 use argos_sync::metrics::{ITEM_OUTCOMES, Metrics, PASS_OUTCOMES};
@@ -114,6 +114,9 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     for result in ["incomplete", "pending", "approved", "rejected", "other", "none"] {
         known.push(("submissions", format!("result={result}")));
     }
+    for code in REJECT_CODES.iter().chain(&["unlisted", "none"]) {
+        known.push(("rejected_submissions", format!("code={code}")));
+    }
     for name in [
         "suspicious_empty_walks_total",
         "database_errors_total",
@@ -121,6 +124,7 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
         "red_flags_open",
         "oldest_pending_timestamp_seconds",
         "request_budget_remaining",
+        "open_due_timestamp_seconds",
         "poll_interval_seconds",
         "leader",
         "probe_timestamp_seconds",
@@ -234,6 +238,9 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
     item["aml"] = serde_json::json!({"currentstatus": "Taintname2"});
     item["reviewer"] = serde_json::json!({"by": "Taintname3"});
     world.simulator.put(item);
+    let mut item = world.simulator.truth().remove(1);
+    item["kyc"] = serde_json::json!({"result": "rejected", "commentCode": ["Taintcode", "Taint code", "Taint code"]});
+    world.simulator.put(item);
     world.engine().await.once().await.unwrap();
     let page = world.app.metrics.encode().unwrap();
     assert!(!page.contains("aint"), "{page}");
@@ -245,7 +252,7 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
     }
     let allowed: BTreeSet<&str> = [
         "project", "status", "kind", "lane", "outcome", "type", "reason", "result", "table", "fact", "risk", "le",
-        "version",
+        "version", "code",
     ]
     .into();
     for (name, labels) in samples(&page).keys() {
@@ -259,6 +266,7 @@ async fn p11_labels_hold_projects_and_documented_names_only() {
     assert_eq!(page_of(&empty).len() + 5 + 5 + 1 + 15, samples(&page).len());
     let samples = samples(&page);
     assert_eq!(value(&samples, "submissions", "result=other"), 1);
+    assert_eq!(value(&samples, "rejected_submissions", "code=unlisted"), 2, "two codes");
     assert_eq!(value(&samples, "drift_total", "kind=unknown_kyc_result"), 1);
     assert_eq!(value(&samples, "drift_total", "kind=unknown_aml_status"), 1);
     assert!(value(&samples, "drift_total", "kind=bad_field") >= 1);
@@ -309,6 +317,15 @@ async fn counters_say_what_the_report_and_the_tables_say() {
         let sql = format!("select count(*) from argos.submissions where kyc_result = '{result}'");
         assert_eq!(value(&page, "submissions", &format!("result={result}")), world.database.number(&sql).await as u64);
     }
+    let sql = "select jsonb_object_agg(code, n)::text from (select code, count(*) as n from argos.submissions, unnest(kyc_comment_code) as code
+                where kyc_result = 'rejected' group by code) by_code";
+    let rejected = world.database.text(sql).await.unwrap();
+    let rejected: serde_json::Value = serde_json::from_str(&rejected).unwrap();
+    for code in REJECT_CODES {
+        let rows = rejected[code].as_u64().unwrap_or(0);
+        assert_eq!(value(&page, "rejected_submissions", &format!("code={code}")), rows, "{code}");
+    }
+    assert!(rejected.as_object().unwrap().len() >= 2, "{rejected}");
     let open =
         world.database.number("select count(*) from argos.submissions where aml_currentstatus = 'Red Flag'").await;
     assert!(open > 0);

@@ -146,6 +146,10 @@ fn deletions(stated: &Stated, settings: &Settings) -> String {
             length(settings.erasure.confirm_after),
             both(newest.carried_out_within, older.map(|older| older.carried_out_within))
         ),
+        format!(
+            "Fields that are removed must be missing in lists, too: believed within {}.",
+            both(newest.with_lists_within, older.map(|older| older.with_lists_within))
+        ),
     ])
 }
 

@@ -23,6 +23,7 @@ use crate::store::{calendar, id_reads, mirror, views};
 use crate::sync::apply::End;
 use crate::sync::erase::{self, Order};
 use crate::sync::error::SyncError;
+use crate::sync::plan::PUT_OFF;
 use crate::sync::prepare;
 use crate::sync::report::PassReport;
 
@@ -291,7 +292,7 @@ impl Engine {
 
     /// Looks again later, without a confirmation.
     async fn put_off(&self, mut suspicion: Suspicion) -> Result<(), SyncError> {
-        suspicion.next_check_at = self.parts.clock.now() + self.parts.settings.erasure.confirm_after / 6;
+        suspicion.next_check_at = self.parts.clock.now() + self.parts.settings.erasure.confirm_after / PUT_OFF;
         let mut transaction = self.fenced(&self.held()?).await?;
         erasure::save(&mut transaction, &self.parts.project.id, &suspicion).await?;
         Ok(transaction.commit().await.map_err(StoreError::doing("putting a confirmation off"))?)

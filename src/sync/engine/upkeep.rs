@@ -17,7 +17,7 @@ use crate::domain::alert::Risk;
 use crate::domain::calendar::{Calendar, Filter};
 use crate::domain::lane::Lane;
 use crate::domain::probe::{Findings, Lacking};
-use crate::domain::submission::KYC_RESULTS;
+use crate::domain::submission::{KYC_RESULTS, NO_CODE, REJECT_CODES, UNLISTED};
 use crate::metrics::{Alerts, PLANNED};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
@@ -76,7 +76,8 @@ impl Engine {
 
     /// Shows the plan in the metrics.
     pub(super) fn show_plan(&self) {
-        let (forecast, picture) = (plan::forecast(&self.situation()), self.picture());
+        let (situation, picture) = (self.situation(), self.picture());
+        let forecast = plan::forecast(&situation);
         let shares =
             [Some(forecast.hot), Some(forecast.open), forecast.sweep, forecast.backfill, Some(forecast.verify)];
         let metrics = &self.parts.metrics;
@@ -86,6 +87,8 @@ impl Engine {
             metrics.planned(lane, every, seen_within, short);
         }
         metrics.poll_interval.set(i64::try_from(forecast.hot.every.as_secs()).unwrap_or(i64::MAX));
+        let open_due = plan::open_due(&situation, &forecast);
+        metrics.open_due.set(open_due.map_or(0, |at| at.timestamp()));
         let calendar = &picture.calendar;
         let held = calendar.days.iter().filter(|day| day.submissions > 0);
         let oldest = held.map(|day| calendar.covered_at(day.day).map_or(0, |at| at.timestamp())).min();
@@ -350,7 +353,7 @@ impl Engine {
         }
         metrics.oldest_pending.set(pending.map_or(0, |at| at.timestamp()));
         metrics.outbox_events.set(outbox);
-        let (mut other, mut alerts) = (0, Alerts { waiting, ..Alerts::default() });
+        let (mut other, mut unlisted, mut alerts) = (0, 0, Alerts { waiting, ..Alerts::default() });
         for ((name, label), value) in &counts {
             let total = u64::try_from(*value).unwrap_or(0);
             match name.as_str() {
@@ -358,6 +361,10 @@ impl Engine {
                     metrics.submissions(label, *value);
                 }
                 "submissions" => other += value,
+                "rejected" if label == NO_CODE || REJECT_CODES.contains(&label.as_str()) => {
+                    metrics.rejected(label, *value);
+                }
+                "rejected" => unlisted += value,
                 "red_flags_open" => metrics.red_flags_open.set(*value),
                 // Counted before risks were: without one.
                 "red_flags_raised" => *alerts.raised.entry(Risk::named(label)).or_default() += total,
@@ -368,6 +375,7 @@ impl Engine {
         }
         metrics.alerts(&alerts);
         metrics.submissions("other", other);
+        metrics.rejected(UNLISTED, unlisted);
         self.show_erasures().await
     }
 }

@@ -6,6 +6,7 @@ use super::budget::{FLOOR, Granted, Needs, divide};
 use super::open::{self, OpenDay};
 use super::{Situation, sweep, verify};
 use crate::config::Poll;
+use crate::domain::calendar::Filter;
 use crate::domain::lane::Lane;
 use crate::domain::probe;
 
@@ -32,6 +33,9 @@ const CONFIRM_WAITS: f64 = 4.0;
 /// Requests of other lanes in between, and its own two.
 const CONFIRM_REQUESTS: f64 = 10.0;
 
+/// A confirmation that cannot be had yet is tried again after `erasure.confirm_after` by this.
+pub const PUT_OFF: u32 = 6;
+
 /// What the plan comes to: the division of the budget, and what follows from it. `hot`, `open`, `sweep` or `backfill`,
 /// `verify` (what they are granted), `probe`, `single` and `spare` add up to `budget`.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +59,8 @@ pub struct Forecast {
     pub single: f64,
     /// Within this time a deletion whose confirmation is due is asked for.
     pub confirm_within: Duration,
+    /// Within this time lists have said again what they show of a submission.
+    pub listed_within: Duration,
     /// Requests per day for probes.
     pub probe: f64,
     /// Requests per day that no lane needs.
@@ -100,6 +106,8 @@ pub struct Deletion {
     pub suspected_within: Duration,
     /// It was confirmed by id for the second time, and is carried out, within this time.
     pub carried_out_within: Duration,
+    /// The same for what lists have shown and the submission still has: fields that were removed. Lists must lack them, too.
+    pub with_lists_within: Duration,
 }
 
 impl Forecast {
@@ -148,7 +156,19 @@ impl Forecast {
     pub fn deletion(&self, seen_within: Duration, confirm_after: Duration) -> Deletion {
         let suspected_within = seen_within.saturating_add(self.verify.seen_within);
         let confirmations = (self.confirm_within * 2).saturating_add(confirm_after);
-        Deletion { suspected_within, carried_out_within: suspected_within.saturating_add(confirmations) }
+        Deletion {
+            suspected_within,
+            carried_out_within: suspected_within.saturating_add(confirmations),
+            with_lists_within: suspected_within
+                .saturating_add(confirmations)
+                .saturating_add(self.put_off(confirm_after)),
+        }
+    }
+
+    /// How much longer it takes where the lists' word is waited for: the second confirmation is put off until they have
+    /// spoken once more.
+    fn put_off(&self, confirm_after: Duration) -> Duration {
+        self.listed_within.saturating_add(confirm_after / PUT_OFF).saturating_add(self.confirm_within)
     }
 }
 
@@ -168,6 +188,7 @@ pub fn forecast(situation: &Situation<'_>) -> Forecast {
         verify: division.verify(situation),
         single: granted.single,
         confirm_within: Duration::ZERO,
+        listed_within: Duration::ZERO,
         probe: granted.probe,
         spare: granted.spare,
         open_stretch,
@@ -175,6 +196,11 @@ pub fn forecast(situation: &Situation<'_>) -> Forecast {
     };
     let request = REQUEST.as_secs_f64();
     forecast.confirm_within = lasting(CONFIRM_WAITS * forecast.single_gap() + CONFIRM_REQUESTS * request);
+    forecast.listed_within = match (situation.filter, forecast.sweep) {
+        (Filter::Created { .. }, _) => forecast.verify.seen_within,
+        (Filter::Updated, Some(sweep)) => sweep.seen_within,
+        (Filter::Updated | Filter::Ignored, _) => hot.seen_within,
+    };
     // A round that is in progress is finished before a day that came due meanwhile.
     let longest = division.open_days.iter().map(|day| day.cost).max().unwrap_or(1) as f64;
     forecast.open_wait = lasting(2.0 * longest * forecast.open_gap().max(request) + work(hot.round));

@@ -43,16 +43,25 @@ pub(super) fn open(situation: &Situation<'_>, forecast: &Forecast) -> Option<Can
     if let Some(running) = progress.running {
         return Some(Candidate { errand: running.errand, at: paced });
     }
-    let cycle = forecast.sweep.map_or(f64::INFINITY, |sweep| sweep.every.as_secs_f64());
     let overdue =
         |day: &open::OpenDay| day.looked_at.map_or(f64::INFINITY, |at| seconds(at, situation.now) / day.interval);
-    let day = open::days(situation)
-        .into_iter()
-        .filter(|day| day.interval <= cycle)
-        .max_by(|a, b| overdue(a).total_cmp(&overdue(b)))?;
-    let interval = day.interval * forecast.open_stretch;
-    let at = day.looked_at.map_or(situation.now, |looked| after(looked, interval));
-    Some(candidate(Lane::Open, day.target, at.max(paced)))
+    let day = open_days(situation, forecast).max_by(|a, b| overdue(a).total_cmp(&overdue(b)))?;
+    Some(candidate(Lane::Open, day.target, due(situation, forecast, &day).max(paced)))
+}
+
+/// When the first of the days that are the open lane's is, or was, due; `None`: it has none.
+pub fn open_due(situation: &Situation<'_>, forecast: &Forecast) -> Option<Timestamp> {
+    open_days(situation, forecast).map(|day| due(situation, forecast, &day)).min()
+}
+
+/// The days that the sweep does not come to more often anyway.
+fn open_days(situation: &Situation<'_>, forecast: &Forecast) -> impl Iterator<Item = open::OpenDay> {
+    let cycle = forecast.sweep.map_or(f64::INFINITY, |sweep| sweep.every.as_secs_f64());
+    open::days(situation).into_iter().filter(move |day| day.interval <= cycle)
+}
+
+fn due(situation: &Situation<'_>, forecast: &Forecast, day: &open::OpenDay) -> Timestamp {
+    day.looked_at.map_or(situation.now, |looked| after(looked, day.interval * forecast.open_stretch))
 }
 
 /// All older days, round and round. `None`: none, or an import is due, which reads them.

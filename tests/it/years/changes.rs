@@ -4,7 +4,7 @@
 //! document rules out, have a fifth of it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use argos_sync::clock::Timestamp;
 use argos_sync::simulator::{Faults, Options, Order};
@@ -51,9 +51,6 @@ const KINDS: [Kind; 10] = [
 /// least a tenth of the budget.
 const VERIFY: TimeDelta = TimeDelta::minutes(10);
 
-/// The same for the second look by id, once it is due.
-const LOOK: TimeDelta = TimeDelta::minutes(10);
-
 /// A change to come.
 struct Due {
     at: Timestamp,
@@ -71,6 +68,8 @@ struct Happened {
     /// The lane that is to see it, and within which time.
     lane: &'static str,
     within: TimeDelta,
+    /// From the suspicion of a deletion to its end.
+    confirmed_within: TimeDelta,
 }
 
 /// A scenario.
@@ -208,7 +207,10 @@ async fn live(scenario: Scenario<'_>) -> (Years, Vec<Happened>) {
         let (now, forecast) = (years.now(), years.engine.forecast().await.unwrap());
         let (lane, age, within) = stated(&forecast, due.kind, due.created_at, now);
         happen(&years, &due);
-        happened.push(Happened { at: now, kind: due.kind, id: due.id, age, lane, within });
+        let deletion = forecast.deletion(Duration::ZERO, years.world.app.settings.erasure.confirm_after);
+        let carried_out = if due.kind == Removed { deletion.carried_out_within } else { deletion.with_lists_within };
+        let confirmed_within = long(carried_out - deletion.suspected_within);
+        happened.push(Happened { at: now, kind: due.kind, id: due.id, age, lane, within, confirmed_within });
     }
     // Long enough for everything to be read once more, and for what was noticed last to be confirmed.
     let forecast = years.engine.forecast().await.unwrap();
@@ -257,9 +259,7 @@ async fn assert_seen_in_time(years: &Years, happened: &[Happened], name: &str) {
             let sql =
                 "select max(executed_at) from argos.erasure_receipts where submission_id = $1 and noticed_at >= $2";
             let done = moment(years.database(), sql, &change.id, change.at).await.unwrap();
-            let confirm_after = long(years.world.app.settings.erasure.confirm_after);
-            // The second confirmation waits for what the lists say, which they do within the stated time.
-            if done - seen > confirm_after + LOOK + within {
+            if done - seen > change.confirmed_within {
                 late.push(format!("{what} was carried out {} after it was noticed", done - seen));
             }
         }
