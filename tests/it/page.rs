@@ -1,15 +1,17 @@
 //! The status page, over real HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use argos_sync::clock::Clock;
 use argos_sync::domain::lane::Lane;
 use argos_sync::heartbeat::Heartbeat;
-use argos_sync::http::{self, Guard, Pages, StatusPage};
+use argos_sync::http::{self, Pages, StatusPage};
 use argos_sync::simulator::Options;
 use argos_sync::sync::plan::{Errand, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::World;
@@ -28,8 +30,10 @@ impl Served {
         let listener = http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = &world.app;
-        let guard = Guard::new(token.map(Into::into), true);
-        let status = StatusPage::new(app.settings.clone(), app.pool.clone(), app.clock.clone(), guard);
+        let mut settings = (*app.settings).clone();
+        settings.http.token = token.map(Into::into);
+        let (_, settings) = watch::channel(Arc::new(settings));
+        let status = StatusPage::new(settings, app.pool.clone(), app.clock.clone(), true);
         let (metrics, pool) = (app.metrics.clone(), app.pool.clone());
         let pages = Pages { metrics, heartbeats: vec![Heartbeat::new()], pool, status: Some(status) };
         let stop = CancellationToken::new();
