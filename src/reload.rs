@@ -1,6 +1,7 @@
 //! Settings of a running daemon: read again on SIGHUP, and when a file holds something else; checked; and put in force
 //! for whoever goes by them. What cannot be used changes nothing.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Reload {
     pub content: Content,
     /// SIGHUP.
     pub hangups: Signal,
+    /// Whether the process was started in a terminal: when that closes, it is a SIGHUP that means the end.
+    pub terminal: bool,
     /// How much is logged.
     pub level: LogLevel,
 }
@@ -74,6 +77,10 @@ impl Reload {
                 Some(()) = self.hangups.recv() => Why::Signal,
                 () = next_look(&in_force, &seen) => Why::Look,
             };
+            if why == Why::Signal && self.terminal && !std::io::stderr().is_terminal() {
+                tracing::info!("the terminal is gone: ending after the open page");
+                return stop.cancel();
+            }
             let Some(read) = stop.run_until_cancelled(self.read(seen.good)).await else { return };
             // It has panicked, and said so: a bug, but none to end the daemon for.
             let Some(reading) = read else { continue };

@@ -1,5 +1,6 @@
 //! `argos-sync run`: the daemon.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ pub(super) async fn execute(
 ) -> Result<(), AppError> {
     settings.require_keys()?;
     let stop = lifecycle::stop_on_signals()?;
-    let reload = Reload { sources, content, hangups: lifecycle::hangups()?, level };
+    let terminal = std::io::stderr().is_terminal();
+    let reload = Reload { sources, content, hangups: lifecycle::hangups()?, terminal, level };
     let listener = match settings.http.enabled {
         true => {
             let address = settings.http.listen;

@@ -102,13 +102,17 @@ impl Last {
     /// When the next turn is due after a change of settings: what was waited for may be another matter now, but what the
     /// vendor or the database asked for is not.
     fn next(&self, engine: &Engine, asks_otherwise: bool) -> Instant {
-        let at_once = match &self.turn {
-            Ok(_) => true,
-            Err(SyncError::Api(error)) => asks_otherwise && error.retry_after().is_none(),
-            Err(SyncError::OtherProject { .. }) => asks_otherwise,
-            Err(_) => false,
-        };
-        if at_once { Instant::now() } else { self.ended + self.pause(engine) }
+        if at_once(&self.turn, asks_otherwise) { Instant::now() } else { self.ended + self.pause(engine) }
+    }
+}
+
+/// Whether a change of settings is a reason to have the next turn now.
+fn at_once(turn: &Result<Turn, SyncError>, asks_otherwise: bool) -> bool {
+    match turn {
+        Ok(_) => true,
+        Err(SyncError::Api(error)) => asks_otherwise && error.retry_after().is_none(),
+        Err(SyncError::OtherProject { .. }) => asks_otherwise,
+        Err(_) => false,
     }
 }
 
@@ -187,5 +191,17 @@ mod tests {
         assert_eq!(after(not_leader), seconds(10));
         let left = SyncError::LeftToOthers { project_id: "p".to_owned() };
         assert!(after(left) > seconds(10), "others look before it is taken");
+    }
+
+    #[test]
+    fn p8_changed_settings_end_no_wait_that_the_vendor_asked_for() {
+        let api = |error: ApiError| Err(SyncError::Api(error));
+        let refused = || api(ApiError::KeyRefused { status: 403, code: None });
+        assert!(at_once(&refused(), true) && !at_once(&refused(), false));
+        assert!(at_once(&Err(SyncError::OtherProject { asked: 5, same: 0 }), true));
+        assert!(at_once(&Ok(Turn::Rest(Timestamp::default())), false), "the plan says what is due");
+        assert!(!at_once(&api(ApiError::TooManyRequests { retry_after: Some(Duration::from_secs(900)) }), true));
+        let not_leader = SyncError::NotLeader { project_id: "p".to_owned(), holder: "h".to_owned() };
+        assert!(!at_once(&Err(not_leader), true));
     }
 }

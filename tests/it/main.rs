@@ -32,6 +32,7 @@ mod observability;
 mod page;
 mod probe;
 mod process;
+mod reload;
 mod restored;
 mod retention;
 mod rolling;
