@@ -182,3 +182,28 @@ impl InForce {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn a_file_counts_once_it_has_stayed_the_same_from_one_look_to_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        let content = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Sources::new(Some(&path), HashMap::new(), Vec::new()).read().content
+        };
+        let (old, half, whole) = (content("log.level = 'info'"), content("log."), content("log.level = 'warn'"));
+        let settled = |looks: [Content; 4]| {
+            let mut seen = Seen { good: old, told: old, unsettled: None };
+            looks.map(|content| seen.settled(content))
+        };
+        assert_eq!(settled([old, half, whole, whole]), [false, false, false, true]);
+        assert_eq!(settled([whole, old, whole, whole]), [false, false, false, true]);
+        assert_eq!(settled([old; 4]), [false; 4]);
+    }
+}

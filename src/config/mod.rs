@@ -2,7 +2,8 @@
 //!
 //! [`load`] reads the layers, refuses names nobody knows, checks every value and resolves secrets from their files.
 //! It never stops at the first problem: [`ConfigError`] lists them all, a sentence each, and no sentence quotes a
-//! secret. [`Sources`] reads them again while a daemon runs. Every default stands in `config/default.toml` and nowhere else; a key exists because `sections.rs` reads it.
+//! secret. Every default stands in `config/default.toml` and nowhere else; a key exists because `sections.rs` reads it.
+//! [`Sources`] reads them again while a daemon runs, and [`applies_live`] says which of them it takes up.
 
 mod encryption;
 mod layers;

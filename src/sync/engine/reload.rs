@@ -18,13 +18,14 @@ impl Engine {
         let (before, after) = (&self.parts.project.api, &project.api);
         let asks_otherwise = self.parts.settings.asks_otherwise(&settings, &project.id);
         let other_budget = before.requests_per_day != after.requests_per_day;
-        // Smaller pages than configured have a reason that is not over.
-        self.count = if self.count == before.count { after.count } else { self.count.min(after.count) };
         if asks_otherwise || self.parts.settings.limits.page_items != settings.limits.page_items {
             let (clock, metrics, heartbeat) = (&self.parts.clock, &self.parts.metrics, &self.parts.heartbeat);
             let client = Client::new(after, &settings.limits, clock.clone(), metrics.clone(), heartbeat.clone())?;
             self.replace_client(client);
         }
+        // Smaller pages than configured have a reason that is not over.
+        let before = self.parts.project.api.count;
+        self.count = if self.count == before { project.api.count } else { self.count.min(project.api.count) };
         self.parts.settings = settings;
         self.parts.project = project;
         // What is due is another matter now.
