@@ -153,6 +153,7 @@ impl App {
             }
         };
         let pool = database::pool(&url, &settings.database)?;
+        metrics.reload_success.set(clock.now().timestamp());
         Ok(Self { settings: Arc::new(settings), pool, metrics, clock, cluster: cluster.map(Mutex::new) })
     }
 

@@ -36,6 +36,7 @@
 //! | [`cli`] | one file per subcommand |
 //! | [`lifecycle`] | signals, supervision of tasks, the end of the process |
 //! | [`app`] | settings become a pool, metrics, clients and engines |
+//! | [`reload`] | settings that change while the daemon runs |
 //! | [`http`] | `/metrics`, `/livez`, `/readyz` |
 //! | [`status`] | how fresh, how complete, what is wrong: what `status` prints and the status page shows |
 //! | [`sync`] | what to read next, and how a page becomes rows and events |
@@ -63,7 +64,8 @@
 //!   changes make versions.
 //! - **A new event type**: a variant of [`domain::event::EventType`] at its place in the order, the rule that raises
 //!   it in [`domain::change`], its schema in `docs/events/`.
-//! - **A new setting**: `config/default.toml` with its default and meaning, then a field and a line in [`config`].
+//! - **A new setting**: `config/default.toml` with its default and meaning, then a field and a line in [`config`], and
+//!   whether a running daemon takes it up.
 //! - **A new table**: a migration whose comments say why each column is there, a file in [`store`], and its grants in
 //!   `docs/postgresql.md`.
 
@@ -81,6 +83,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
+pub mod reload;
 pub mod simulator;
 pub mod status;
 pub mod store;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +25,6 @@ pub fn before_abort(action: fn()) {
 /// Listens for SIGTERM and Ctrl-C. The first asks everything to end through the returned token; the second ends the
 /// process at once: nothing is lost, because a transaction that was not committed did not happen.
 pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
-    let listen = |kind| {
-        let failed =
-            |error| AppError::Other { message: format!("cannot listen for signals: {error}"), exit: Exit::Failure };
-        signal(kind).map_err(failed)
-    };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
@@ -58,6 +53,17 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
         std::process::exit(Exit::Aborted as i32);
     });
     Ok(stop)
+}
+
+/// Listens for SIGHUP, which no longer ends the process from now on.
+pub fn hangups() -> Result<Signal, AppError> {
+    listen(SignalKind::hangup())
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, AppError> {
+    let failed =
+        |error| AppError::Other { message: format!("cannot listen for signals: {error}"), exit: Exit::Failure };
+    signal(kind).map_err(failed)
 }
 
 /// Waits until `stop` is asked for or a task ends by itself, which is a failure and stops the rest; then gives the others

@@ -5,17 +5,29 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
+/// How much the process's subscriber logs, to be changed while it runs.
+pub struct LogLevel(reload::Handle<EnvFilter, Layered<FilterFn, Registry>>);
+
+impl LogLevel {
+    /// From now on this; see `log.level`.
+    pub fn set(&self, level: &str) {
+        // Without the subscriber (another one was first, in tests) there is nothing to be set.
+        let _ = self.0.reload(EnvFilter::new(level));
+    }
+}
+
 /// Sets the process's subscriber.
-pub fn init(log: &Log) {
+pub fn init(log: &Log) -> LogLevel {
     let terminal = std::io::stderr().is_terminal();
     let text = match log.format {
         LogFormat::Text => true,
@@ -24,8 +36,10 @@ pub fn init(log: &Log) {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = if text { layer.with_ansi(terminal).boxed() } else { layer.json().flatten_event(true).boxed() };
+    let (subscriber, level) = filtered(&log.level);
     // A second subscriber (in tests) is no reason to fail.
-    let _ = filtered(&log.level).with(layer).try_init();
+    let _ = subscriber.with(layer).try_init();
+    level
 }
 
 /// The same for a command that shows something else on the terminal: text to a file, and what is serious, a line each,
@@ -34,13 +48,15 @@ pub fn init_to_file(level: &str, file: File, serious: impl for<'w> MakeWriter<'w
     let all = tracing_subscriber::fmt::layer().with_writer(Arc::new(file)).with_target(false).with_ansi(false);
     let serious = serious.with_max_level(Level::WARN);
     let few = tracing_subscriber::fmt::layer().with_writer(serious).with_target(false).with_ansi(false).without_time();
-    let _ = filtered(level).with(all).with(few).try_init();
+    let _ = filtered(level).0.with(all).with(few).try_init();
 }
 
 /// These filter the whole subscriber, not a layer: when sqlx asks whether a statement is to be logged, a layer's own
 /// filter remembers its "no" for the thread, and drops the next line of ours.
-fn filtered(level: &str) -> impl Subscriber + Send + Sync + for<'a> LookupSpan<'a> + use<> {
-    tracing_subscriber::registry().with(filter_fn(may_be_heard)).with(EnvFilter::new(level))
+fn filtered(level: &str) -> (impl Subscriber + Send + Sync + for<'a> LookupSpan<'a> + use<>, LogLevel) {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(level));
+    let heard: FilterFn = FilterFn::new(may_be_heard);
+    (tracing_subscriber::registry().with(heard).with(filter), LogLevel(handle))
 }
 
 /// Libraries are heard from warnings up, whatever `log.level` says: at finer levels they print URLs and frames, which

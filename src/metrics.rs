@@ -110,6 +110,12 @@ pub struct Metrics {
     erasures_pending: IntGaugeVec,
     erasures_held: IntGaugeVec,
     other_project: IntGaugeVec,
+    /// 1 unless the settings could not be read again.
+    pub reload_successful: IntGauge,
+    /// Unix time at which settings were last read, and taken up.
+    pub reload_success: IntGauge,
+    /// 1 while changed settings wait for a restart.
+    pub restart_needed: IntGauge,
 }
 
 impl Metrics {
@@ -382,6 +388,25 @@ impl Metrics {
                 "other_project",
                 "1 while nothing is written because known submissions are not there since the key changed.",
                 project,
+            )?,
+            reload_successful: {
+                let successful = gauge(
+                    r,
+                    "config_last_reload_successful",
+                    "1 unless the settings were changed to something that cannot be used: then the old ones stay.",
+                )?;
+                successful.set(1);
+                successful
+            },
+            reload_success: gauge(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "Unix time at which settings were last read and taken up.",
+            )?,
+            restart_needed: gauge(
+                r,
+                "config_restart_needed",
+                "1 while some of the changed settings wait for a restart.",
             )?,
             registry,
             error_kinds,
@@ -664,6 +689,10 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Resul
     let metric = IntGaugeVec::new(opts(name, help), labels)?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(gauges(registry, name, help, &[])?.with_label_values::<&str>(&[]))
 }
 
 fn histograms(

@@ -101,6 +101,13 @@ impl Client {
         })
     }
 
+    /// Puts a client with other settings in the place of this one. The permits that are left go on.
+    pub fn replace_with(&mut self, new: Self) {
+        let former = std::mem::replace(self, new);
+        let same_rate = self.api.requests_per_second.total_cmp(&former.api.requests_per_second).is_eq();
+        self.pace = if same_rate { former.pace } else { former.pace.changed(&self.api) };
+    }
+
     /// What decides whose list is read: server, key and dialect.
     pub fn identity(&self) -> [&[u8]; 3] {
         let dialect = match self.api.dialect {

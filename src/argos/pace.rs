@@ -68,6 +68,14 @@ impl Pace {
         Self { per_second: RateLimiter::direct(quota), permits: Mutex::new((0, Instant::now())) }
     }
 
+    /// The limit of other settings, with the permits that are left of this pace.
+    pub fn changed(self, api: &Api) -> Self {
+        let new = Self::new(api);
+        // As if a request had just gone: a new limit is no reason to send one more.
+        let _ = new.per_second.check();
+        Self { permits: self.permits, ..new }
+    }
+
     /// Puts a block of permits, which dies when `valid_for` is over (the end of its UTC day), in the place of the last.
     pub fn grant(&self, permits: u64, valid_for: Duration) {
         *self.permits.lock().expect("no code panics while it holds the permits") =
@@ -152,6 +160,15 @@ mod tests {
             assert!(pace.per_second.check().is_ok(), "the first goes at once");
             assert!(rate > 100.0 || pace.per_second.check().is_err(), "{rate}: the second waits");
         }
+    }
+
+    #[test]
+    fn p8_another_limit_keeps_the_permits_and_sends_no_request_more() {
+        let pace = Pace::new(&api(1.0));
+        pace.grant(2, Duration::from_secs(10));
+        let pace = pace.changed(&api(0.5));
+        assert_eq!(pace.left(), 2);
+        assert!(pace.per_second.check().is_err(), "the first waits, too");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Project, Settings};
+use crate::config::{self, Project, Reading, Settings, Sources};
 use crate::exit::{self, Exit};
 use crate::logging;
 
@@ -109,12 +109,14 @@ impl Cli {
         if let Command::Generate(generate) = self.command {
             return generate.execute();
         }
-        let settings = self.settings()?;
-        logging::init(&settings.log);
+        let sources = Sources::new(self.global.config.as_deref(), config::environment(), self.global.set);
+        let Reading { settings, content } = sources.read();
+        let settings = settings.map_err(AppError::Config)?;
+        let level = logging::init(&settings.log);
         let runtime = runtime();
         let result = runtime.block_on(async {
             match self.command {
-                Command::Run => run::execute(settings).await,
+                Command::Run => run::execute(settings, sources, content, level).await,
                 Command::Once(once) => once.execute(settings).await,
                 Command::Backfill(backfill) => backfill.execute(settings).await,
                 Command::Refresh(refresh) => refresh.execute(settings).await,
@@ -137,10 +139,6 @@ impl Cli {
         // Not waiting for its threads: one may hang in the system's name resolution.
         runtime.shutdown_background();
         result
-    }
-
-    fn settings(&self) -> Result<Settings, AppError> {
-        Ok(config::load(self.global.config.as_deref(), &config::environment(), &self.global.set)?)
     }
 }
 

@@ -1,24 +1,34 @@
 //! `argos-sync run`: the daemon.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, AppError};
 use crate::chain::chain;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Content, Settings, Sources};
 use crate::heartbeat::Heartbeat;
-use crate::http::{self, Guard, Pages, StatusPage};
+use crate::http::{self, Pages, StatusPage};
+use crate::logging::LogLevel;
+use crate::reload::{InForce, Reload};
 use crate::{lifecycle, sync, systemd};
 
-/// Runs until a signal.
-pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
+/// Runs until a signal. `sources` and `content` say where the settings come from, `level` changes how much is logged.
+pub(super) async fn execute(
+    settings: Settings,
+    sources: Sources,
+    content: Content,
+    level: LogLevel,
+) -> Result<(), AppError> {
     settings.require_keys()?;
     let stop = lifecycle::stop_on_signals()?;
+    let terminal = std::io::stderr().is_terminal();
+    let reload = Reload { sources, content, hangups: lifecycle::hangups()?, terminal, level };
     let listener = match settings.http.enabled {
         true => {
             let address = settings.http.listen;
@@ -28,18 +38,29 @@ pub(super) async fn execute(settings: Settings) -> Result<(), AppError> {
     };
     let Some(app) = stop.run_until_cancelled(App::open(settings, Clock::system())).await else { return Ok(()) };
     let app = app?;
-    let result = serve(&app, listener, &stop).await;
+    let result = serve(&app, listener, Some(reload), &stop).await;
     let closed = app.close().await;
     result.and(closed)
 }
 
-/// The daemon's tasks, until `stop`: the HTTP port first, then the database, then one loop per project.
+/// The daemon's tasks, until `stop`: the HTTP port first, then the database, then one loop per project. Without `reload` the
+/// settings stay as they are.
 pub(super) async fn serve(
     app: &App,
     listener: Option<tokio::net::TcpListener>,
+    reload: Option<Reload>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
     let mut tasks = JoinSet::new();
+    let (in_force, settings) = watch::channel(app.settings.clone());
+    if let Some(reload) = reload {
+        let (pool, metrics, clock) = (app.pool.clone(), app.metrics.clone(), app.clock.clone());
+        let (in_force, stop) = (InForce { settings: in_force, pool, metrics, clock }, stop.clone());
+        tasks.spawn(async move {
+            reload.run(in_force, stop).await;
+            "reload"
+        });
+    }
     // All labels are there from the first scrape on, also while the database is waited for.
     app.settings.projects.iter().for_each(|project| drop(app.metrics.project(&project.id)));
     let heartbeats: Vec<Heartbeat> = app.settings.projects.iter().map(|_| Heartbeat::new()).collect();
@@ -55,7 +76,8 @@ pub(super) async fn serve(
             tracing::info!(%address, "serving /metrics, /livez, /readyz and the status page");
         }
         let (metrics, pool) = (app.metrics.clone(), app.pool.clone());
-        let pages = Pages { metrics, heartbeats: heartbeats.clone(), pool, status: status_page(app, &listener) };
+        let pages =
+            Pages { metrics, heartbeats: heartbeats.clone(), pool, status: status_page(app, &listener, &settings) };
         let stop = stop.clone();
         tasks.spawn(async move {
             http::serve(listener, pages, stop).await;
@@ -72,8 +94,9 @@ pub(super) async fn serve(
             };
             let mut engine = engine?;
             engine.spread(taking.clone());
+            let settings = settings.clone();
             tasks.spawn(async move {
-                sync::run::run(engine).await;
+                sync::run::run(engine, settings).await;
                 "sync"
             });
         }
@@ -87,11 +110,14 @@ pub(super) async fn serve(
 }
 
 /// The status page, if there is to be one.
-fn status_page(app: &App, listener: &tokio::net::TcpListener) -> Option<StatusPage> {
-    let http = &app.settings.http;
+fn status_page(
+    app: &App,
+    listener: &tokio::net::TcpListener,
+    settings: &watch::Receiver<Arc<Settings>>,
+) -> Option<StatusPage> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let guard = Guard::new(http.token.clone(), loopback);
-    http.status_page.then(|| StatusPage::new(app.settings.clone(), app.pool.clone(), app.clock.clone(), guard))
+    let page = || StatusPage::new(settings.clone(), app.pool.clone(), app.clock.clone(), loopback);
+    app.settings.http.status_page.then(page)
 }
 
 /// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.

@@ -6,6 +6,7 @@ use std::path::Path;
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::DEFAULT_TOML;
+use super::sources::Noted;
 
 /// What the name of every environment variable of ours begins with.
 pub(super) const PREFIX: &str = "ARGOS_SYNC";
@@ -55,10 +56,12 @@ pub(super) fn defaults() -> Vec<Leaf> {
 }
 
 /// The user's file. Its leaves that are known; what is wrong with the others goes to `problems`.
-pub(super) fn file(path: &Path, known: &BTreeSet<String>, problems: &mut Vec<String>) -> Vec<Leaf> {
+pub(super) fn file(path: &Path, known: &BTreeSet<String>, problems: &mut Vec<String>, noted: &mut Noted) -> Vec<Leaf> {
     let source = path.display().to_string();
     // Read here and not by the config crate, which would also try other names and replace bytes that are not UTF-8.
-    let parsed = std::fs::read_to_string(path)
+    let read = std::fs::read_to_string(path);
+    noted.settings_file(path, read.as_deref());
+    let parsed = read
         .map_err(|error| format!("cannot read the settings file {source}: {error}"))
         .and_then(|text| parse(text.trim_start_matches('\u{feff}'), &source));
     let leaves = match parsed {

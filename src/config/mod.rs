@@ -3,26 +3,31 @@
 //! [`load`] reads the layers, refuses names nobody knows, checks every value and resolves secrets from their files.
 //! It never stops at the first problem: [`ConfigError`] lists them all, a sentence each, and no sentence quotes a
 //! secret. Every default stands in `config/default.toml` and nowhere else; a key exists because `sections.rs` reads it.
+//! [`Sources`] reads them again while a daemon runs, and [`applies_live`] says which of them it takes up.
 
 mod encryption;
 mod layers;
+mod live;
 mod reader;
 mod secret;
 mod sections;
 mod settings;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
+pub use live::{TakenUp, applies_live};
 pub use settings::{
     Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
-    Parameters, Poll, Project, Retention, Settings, Shutdown,
+    Parameters, Poll, Project, Reload, Retention, Settings, Shutdown,
 };
+pub use sources::{Content, Reading, Sources};
 
 /// The defaults and the reference of every setting, as compiled in.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -57,22 +62,7 @@ pub fn load(
     env: &HashMap<String, String>,
     flags: &[(String, String)],
 ) -> Result<Settings, ConfigError> {
-    let known = known_keys();
-    let mut problems = Vec::new();
-
-    let named = env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
-    let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
-    let mut leaves = layers::defaults();
-    if let Some(path) = file {
-        layers::lay_over(&mut leaves, layers::file(&path, &known, &mut problems), &known);
-    }
-    layers::lay_over(&mut leaves, layers::environment(env, &known, &mut problems), &known);
-    layers::lay_over(&mut leaves, layers::flags(flags, &known, &mut problems), &known);
-
-    let mut reader = reader::Reader::new(leaves, problems);
-    let settings = sections::settings(&mut reader);
-    let (effective, problems) = reader.finish();
-    if problems.is_empty() { Ok(Settings { effective, ..settings }) } else { Err(ConfigError { problems }) }
+    Sources::new(file, env.clone(), flags.to_vec()).read().settings
 }
 
 /// The process's environment as [`load`] takes it: the variables that concern argos-sync.
@@ -89,7 +79,7 @@ pub fn environment() -> HashMap<String, String> {
 
 /// Every key there is: those that are asked for when the defaults alone are read.
 fn known_keys() -> std::collections::BTreeSet<String> {
-    let mut reader = reader::Reader::new(layers::defaults(), Vec::new());
+    let mut reader = reader::Reader::new(layers::defaults(), Vec::new(), sources::Noted::default());
     sections::settings(&mut reader);
     reader.into_known()
 }

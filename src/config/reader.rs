@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::layers::{DEFAULT, Leaf, PROJECTS};
 use super::secret;
 use super::settings::Effective;
+use super::sources::Noted;
 use super::values::{self, Checked};
 
 const NOT_SET: &str = "<not set>";
@@ -26,14 +27,17 @@ pub(super) struct Reader {
     /// Keys whose value was refused; comparing them with others would only add noise.
     refused: BTreeSet<String>,
     effective: Vec<Effective>,
+    /// By the key under which they are listed as effective.
+    secrets: BTreeMap<String, SecretString>,
     problems: Vec<String>,
+    noted: Noted,
     /// While an entry of `[[projects]]` is read over `[api]`: its name, and the keys it holds itself.
     entry: Option<(String, BTreeSet<String>)>,
 }
 
 impl Reader {
-    /// A reader of `leaves`, the later before the earlier, that goes on collecting `problems`.
-    pub(super) fn new(leaves: Vec<Leaf>, problems: Vec<String>) -> Self {
+    /// A reader of `leaves`, the later before the earlier, that goes on collecting `problems` and noting files.
+    pub(super) fn new(leaves: Vec<Leaf>, problems: Vec<String>, noted: Noted) -> Self {
         let sources = leaves.iter().map(|leaf| (leaf.key.clone(), leaf.source.clone())).collect();
         let defaults = leaves.iter().filter(|leaf| leaf.source == DEFAULT).cloned();
         Self {
@@ -43,7 +47,9 @@ impl Reader {
             known: BTreeSet::new(),
             refused: BTreeSet::new(),
             effective: Vec::new(),
+            secrets: BTreeMap::new(),
             problems,
+            noted,
             entry: None,
         }
     }
@@ -53,9 +59,9 @@ impl Reader {
         self.known
     }
 
-    /// What is in force, and everything that is wrong.
-    pub(super) fn finish(self) -> (Vec<Effective>, Vec<String>) {
-        (self.effective, self.problems)
+    /// What is in force, the secrets in it, everything that is wrong, and which files were read.
+    pub(super) fn finish(self) -> (Vec<Effective>, BTreeMap<String, SecretString>, Vec<String>, Noted) {
+        (self.effective, self.secrets, self.problems, self.noted)
     }
 
     /// A setting that has a default. A value that is refused is reported and replaced by the default.
@@ -99,7 +105,7 @@ impl Reader {
         }
         let (text, from, source) = match (inline, path) {
             (Some(text), _) => (secret::printable(&text).map(|()| text), self.place(key), None),
-            (None, Some(path)) => (secret::read(&path), self.place(&file_key), Some(path)),
+            (None, Some(path)) => (secret::read(&path, &mut self.noted), self.place(&file_key), Some(path)),
             (None, None) => return None,
         };
         let checked = text.and_then(|text| {
@@ -112,7 +118,9 @@ impl Reader {
         match checked {
             Ok(text) => {
                 self.note(key, REDACTED, source.as_deref());
-                Some(SecretString::from(text))
+                let secret = SecretString::from(text);
+                self.secrets.insert(self.listed_as(key), secret.clone());
+                Some(secret)
             }
             Err(problem) => {
                 let subject = if source.is_some() { format!("{from}: the secret") } else { from };
@@ -176,12 +184,15 @@ impl Reader {
 
     /// Notes what is in force where that is not simply what was written.
     pub(super) fn correct(&mut self, key: &str, value: &str, source: &str) {
-        // Each project has its own line for each key of [api], whoever set it.
-        let key = match (&self.entry, key.strip_prefix("api.")) {
+        self.put(Effective { key: self.listed_as(key), value: value.to_owned(), source: source.to_owned() });
+    }
+
+    /// The key under which it is listed as effective: each project has its own line for each key of `[api]`, whoever set it.
+    fn listed_as(&self, key: &str) -> String {
+        match (&self.entry, key.strip_prefix("api.")) {
             (Some((entry, _)), Some(name)) => format!("projects.{entry}.{name}"),
             _ => key.to_owned(),
-        };
-        self.put(Effective { key, value: value.to_owned(), source: source.to_owned() });
+        }
     }
 
     fn refuse(&mut self, key: &str, sentence: String) {

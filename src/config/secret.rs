@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use super::sources::Noted;
 use super::values::Checked;
 
 /// A password that is sent over a network without any limit of tries.
@@ -13,12 +14,12 @@ const SHORTEST_TOKEN: usize = 16;
 const LARGEST: u64 = 64 * 1024;
 
 /// The secret in `path`, without one newline at its end.
-pub(super) fn read(path: &Path) -> Checked<String> {
+pub(super) fn read(path: &Path, noted: &mut Noted) -> Checked<String> {
     let shown = path.display();
     let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
-        .map_err(|error| format!("cannot be read from {shown}: {error}"))?;
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
+    noted.file(path, read.as_ref().map(|_| text.as_slice()));
+    read.map_err(|error| format!("cannot be read from {shown}: {error}"))?;
     if text.len() as u64 > LARGEST {
         return Err(format!("in {shown} is too long for a secret: more than {LARGEST} bytes"));
     }

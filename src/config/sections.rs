@@ -1,17 +1,17 @@
 //! Which keys there are and what each must be: the settings, section by section, and the rules between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::encryption::{ENCODINGS, Encryption, KEY_FORMS, MODES};
 use super::reader::{Entry, Reader};
 use super::secret;
 use super::settings::{
     Api, Database, Dialect, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
-    Parameters, Poll, Project, Retention, Settings, Shutdown,
+    Parameters, Poll, Project, Reload, Retention, Settings, Shutdown,
 };
 use super::values::{
     address, base_url, boolean, bytes, choice, day, day_or_more, days, duration, log_level, project_id, rate, seconds,
-    share, text, whole,
+    seconds_or_never, share, text, whole,
 };
 
 /// Reads everything; what is wrong is left with the reader.
@@ -68,8 +68,10 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
                 choice(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]),
             ),
         },
+        reload: Reload { watch: reader.value("reload.watch", seconds_or_never) },
         shutdown: Shutdown { grace: reader.value("shutdown.grace", duration) },
         effective: Vec::new(),
+        secrets: BTreeMap::new(),
         listed,
     };
     between_sections(reader, &settings);

@@ -1,6 +1,6 @@
 //! The settings as the rest of the program sees them. `config/default.toml` explains each at length.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,9 +36,13 @@ pub struct Settings {
     pub http: Http,
     /// The log.
     pub log: Log,
+    /// Settings that change while the daemon runs.
+    pub reload: Reload,
     /// The end.
     pub shutdown: Shutdown,
     pub(super) effective: Vec<Effective>,
+    /// The secrets among `effective`, by their keys.
+    pub(super) secrets: BTreeMap<String, SecretString>,
     /// Whether the projects came from `[[projects]]`.
     pub(super) listed: bool,
 }
@@ -321,6 +325,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// Settings that change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// From one look at the files to the next; `None`: only a signal makes the daemon look.
+    pub watch: Option<Duration>,
 }
 
 /// The end.

@@ -35,6 +35,14 @@ pub(super) fn seconds(text: &str) -> Checked<Duration> {
     duration(text).and_then(|value| if value < SECOND { Err("must be at least 1s".to_owned()) } else { Ok(value) })
 }
 
+/// A length of time of at least one second; `None` for "0s".
+pub(super) fn seconds_or_never(text: &str) -> Checked<Option<Duration>> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(None),
+        _ => seconds(text).map(Some),
+    }
+}
+
 /// A length of time of at least a day. "30m" is half an hour, and was perhaps meant to be 30 months.
 pub(super) fn day_or_more(text: &str) -> Checked<Duration> {
     duration(text).and_then(|value| if value < DAY { Err("must be at least 1d".to_owned()) } else { Ok(value) })

@@ -11,14 +11,14 @@ const ASK: &str = "Basic realm=\"argos-sync: any name, and http.token as the pas
 
 /// With a token: whoever knows it. Without: whoever is on this machine, and nobody if the port can be reached from
 /// another one.
-pub struct Guard {
+pub(super) struct Guard {
     token: Option<SecretString>,
     loopback: bool,
 }
 
 impl Guard {
     /// `loopback`: the port listens on a loopback address alone.
-    pub fn new(token: Option<SecretString>, loopback: bool) -> Self {
+    pub(super) fn new(token: Option<SecretString>, loopback: bool) -> Self {
         Self { token, loopback }
     }
 

@@ -15,7 +15,6 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::guard::Guard;
 pub use self::page::StatusPage;
 use crate::chain::chain;
 use crate::heartbeat::Heartbeat;

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::view::{Page, State as Shown};
 use super::guard::Guard;
@@ -45,27 +45,32 @@ const HEADERS: [(HeaderName, &str); 5] = [
 /// What the page is made of.
 #[derive(Clone)]
 pub struct StatusPage {
-    settings: Arc<Settings>,
+    settings: watch::Receiver<Arc<Settings>>,
     pool: PgPool,
     clock: Clock,
-    guard: Arc<Guard>,
+    loopback: bool,
     turns: Arc<Semaphore>,
 }
 
 impl StatusPage {
-    /// A page of these projects; `guard` says who may see it.
-    pub fn new(settings: Arc<Settings>, pool: PgPool, clock: Clock, guard: Guard) -> Self {
-        Self { settings, pool, clock, guard: Arc::new(guard), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// A page of these projects, by the settings in force; `loopback`: the port listens on a loopback address alone.
+    pub fn new(settings: watch::Receiver<Arc<Settings>>, pool: PgPool, clock: Clock, loopback: bool) -> Self {
+        Self { settings, pool, clock, loopback, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
     }
 
     async fn read(&self, only: Option<&str>) -> Result<Shown, StoreError> {
+        let settings = self.settings();
         let mut snapshot = store::status::snapshot(&self.pool).await?;
-        let ids = status::projects(&mut snapshot, &self.settings).await?;
+        let ids = status::projects(&mut snapshot, &settings).await?;
         // The first one that is configured here, rather than one of another daemon's that comes before it.
-        let first = self.settings.projects.first().map(|project| project.id.as_str());
+        let first = settings.projects.first().map(|project| project.id.as_str());
         let Some(id) = only.or(first).filter(|id| ids.contains(*id)) else { return Ok(Shown::NoSuchProject { ids }) };
         let now = self.clock.now();
-        let (picture, calendar) = status::project(&mut snapshot, &self.settings, id, now).await?;
+        let (picture, calendar) = status::project(&mut snapshot, &settings, id, now).await?;
         Ok(Shown::Project(Box::new(view::Project {
             red_flag_days: store::status::red_flag_days(&mut snapshot, id).await?,
             red_flags: store::status::red_flags(&mut snapshot, id, view::ROWS).await?,
@@ -87,7 +92,8 @@ pub(super) struct Asked {
 
 /// `/`.
 pub(super) async fn show(State(page): State<StatusPage>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
-    if let Some(refused) = page.guard.refusal(&headers) {
+    let guard = Guard::new(page.settings().http.token.clone(), page.loopback);
+    if let Some(refused) = guard.refusal(&headers) {
         return (HEADERS, refused).into_response();
     }
     let read = async {

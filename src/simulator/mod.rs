@@ -255,6 +255,11 @@ impl Simulator {
         self.shared.set_faults(faults);
     }
 
+    /// From now on only this key is valid.
+    pub fn set_api_key(&self, key: &str) {
+        self.shared.set_api_key(key);
+    }
+
     /// From now on, whoever asks for this submission by id gets this status and body. [`Simulator::set_faults`] ends that.
     pub fn fail_by_id(&self, id: &str, status: u16, body: &str) {
         self.shared.fail_by_id(id, status, body);

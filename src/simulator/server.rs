@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     world: Mutex<World>,
+    /// The one that is valid now.
+    key: Mutex<String>,
     mischief: Mutex<Mischief>,
     log: Mutex<VecDeque<Served>>,
     number: AtomicU64,
@@ -71,7 +73,8 @@ impl Shared {
     pub(super) fn new(options: Options, clock: Clock, world: World) -> Self {
         let mischief = Mutex::new(Mischief::new(options.faults.clone(), options.seed));
         let (stop, log, number) = (CancellationToken::new(), Mutex::default(), AtomicU64::new(0));
-        Self { options, clock, stop, world: Mutex::new(world), mischief, log, number }
+        let key = Mutex::new(options.api_key.clone());
+        Self { options, clock, stop, world: Mutex::new(world), key, mischief, log, number }
     }
 
     /// Changes the world and saves it.
@@ -122,6 +125,10 @@ impl Shared {
 
     pub(super) fn set_faults(&self, faults: Faults) {
         *lock(&self.mischief) = Mischief::new(faults, self.options.seed);
+    }
+
+    pub(super) fn set_api_key(&self, key: &str) {
+        key.clone_into(&mut lock(&self.key));
     }
 
     pub(super) fn fail_by_id(&self, id: &str, status: u16, body: &str) {
@@ -214,11 +221,11 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let body = String::from_utf8_lossy(&body).into_owned();
-    let key = parts.headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes);
-    let key_ok = key == Some(shared.options.api_key.as_bytes());
+    let key = lock(&shared.key).clone();
+    let key_ok = parts.headers.get("x-api-key").is_some_and(|given| given.as_bytes() == key.as_bytes());
     let now = shared.clock.now();
     let (answer, slow, skew) = {
-        let incoming = Incoming { number, method: &parts.method, uri: &parts.uri, body: &body, key_ok };
+        let incoming = Incoming { number, method: &parts.method, uri: &parts.uri, body: &body, key: &key, key_ok };
         let mut world = lock(&shared.world);
         shared.promise(&mut world, now);
         let mut mischief = lock(&shared.mischief);

@@ -23,6 +23,8 @@ pub(super) struct Incoming<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) body: &'a str,
+    /// The key that is valid now.
+    pub(super) key: &'a str,
     pub(super) key_ok: bool,
 }
 
@@ -44,7 +46,7 @@ pub(super) fn answer(
         return instead;
     }
     let mut answer = honest(incoming, world, mischief, options, now);
-    seal(&mut answer, mischief, options, number);
+    seal(&mut answer, mischief, options, incoming);
     if mischief.happens(Fault::WrongContentType, number).is_some() {
         answer.content_type = "text/plain";
     }
@@ -57,7 +59,8 @@ pub(super) fn answer(
 }
 
 /// Encrypts a good answer. Whether the vendor encrypts errors is not documented; here they stay readable.
-fn seal(answer: &mut Answer, mischief: &mut Mischief, options: &Options, number: u64) {
+fn seal(answer: &mut Answer, mischief: &mut Mischief, options: &Options, incoming: &Incoming<'_>) {
+    let number = incoming.number;
     let mut happens = |fault| mischief.happens(fault, number).is_some();
     let encryption = match &options.encryption {
         _ if answer.status != 200 => return,
@@ -70,7 +73,7 @@ fn seal(answer: &mut Answer, mischief: &mut Mischief, options: &Options, number:
         false if happens(Fault::CipherGarbled) => Harm::Garbled,
         false => Harm::None,
     };
-    answer.body = encryption.seal(&answer.body, &options.api_key, Rng::of(options.seed, number, "iv"), harm);
+    answer.body = encryption.seal(&answer.body, incoming.key, Rng::of(options.seed, number, "iv"), harm);
 }
 
 /// A fault that answers in place of the vendor.
@@ -131,7 +134,7 @@ fn honest(
     };
     let (pairs, body) = match &options.encryption {
         None => (pairs, incoming.body.to_owned()),
-        Some(encryption) => match encryption.open(pairs, incoming.body, &options.api_key) {
+        Some(encryption) => match encryption.open(pairs, incoming.body, incoming.key) {
             Some(opened) => opened,
             // As documented for GET .../projection.
             None => return Answer::gateway(400, "Invalid encrypted body"),

@@ -66,6 +66,12 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
         .connect_lazy_with(options(url)?))
 }
 
+/// From now on new connections are made with this URL; open ones stay as they are.
+pub fn connect_with(pool: &PgPool, url: &str) -> Result<(), StoreError> {
+    pool.set_connect_options(options(url)?);
+    Ok(())
+}
+
 /// Runs the migrations and refuses a database that only a newer binary may write.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     run_migrations(pool, None).await?;

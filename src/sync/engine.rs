@@ -1,7 +1,7 @@
 //! Reads one project, a request at a time: [`Engine::turn`] asks the plan what is due and does it. `walk` reads a page,
 //! `single` one submission, `probe` finds out what the vendor does, `upkeep` keeps the lease and the permits, `prune`
 //! removes what was kept long enough, `guard` asks whose data it is, `confirm` looks again at what seems to be deleted,
-//! `tell` leaves word of errors.
+//! `tell` leaves word of errors, `reload` takes up changed settings.
 
 mod canary;
 mod confirm;
@@ -9,6 +9,7 @@ mod findings;
 mod guard;
 mod probe;
 mod prune;
+mod reload;
 mod single;
 mod tell;
 mod upkeep;
@@ -94,6 +95,8 @@ pub struct Engine {
     drift: drift::Book,
     /// Whether it was asked, under this lease, that the key is still this project's.
     same_project: bool,
+    /// Server, key and dialect before a change that nobody has asked about yet: see `reload`.
+    former: Option<[Vec<u8>; 3]>,
     telling: tell::Telling,
     /// What is known of the project; `None`: to be read (again).
     picture: Option<Picture>,
@@ -145,6 +148,7 @@ impl Engine {
             pruning: prune::Progress::default(),
             drift: drift::Book::default(),
             same_project: false,
+            former: None,
             telling: tell::Telling::default(),
             picture: None,
             walking: BTreeMap::new(),

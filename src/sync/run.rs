@@ -1,7 +1,9 @@
 //! The dull loop: wait, pass, decide how long to wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -9,6 +11,7 @@ use super::engine::{Engine, Turn};
 use super::error::SyncError;
 use crate::chain::chain;
 use crate::clock::Timestamp;
+use crate::config::Settings;
 
 /// Pause after an error that only a person can mend: slow probes instead of a retry storm.
 const PROBE: Duration = Duration::from_secs(300);
@@ -35,21 +38,27 @@ const LOOK: Duration = Duration::from_secs(10);
 /// at least once in each.
 const AWAY: u32 = 2;
 
-/// Polls until it is asked to stop, then gives the lease back.
-pub async fn run(mut engine: Engine) {
-    let settings = engine.parts().settings.clone();
+/// Polls until it is asked to stop, then gives the lease back. Settings that change are taken up between two turns.
+pub async fn run(mut engine: Engine, mut settings: watch::Receiver<Arc<Settings>>) {
     let stop = engine.parts().stop.clone();
     // Replicas and projects that start together should not ask together.
-    let mut next = Instant::now() + jitter((settings.poll.interval / 10).min(FIRST_PAUSE));
+    let mut next = Instant::now() + jitter((engine.parts().settings.poll.interval / 10).min(FIRST_PAUSE));
+    let mut last: Option<Last> = None;
     let mut last_error = String::new();
-    let mut useful = false;
     // Before the first pass, so that a restart shows no gap. A database that fails now will be told of by the pass.
     let _ = stop.run_until_cancelled(engine.show_counts()).await;
     loop {
         engine.parts().heartbeat.expect_within(next.saturating_duration_since(Instant::now()));
+        let useful = last.as_ref().is_some_and(|last| last.turn.is_ok());
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            Ok(()) = settings.changed() => {
+                let changed = settings.borrow_and_update().clone();
+                let asks_otherwise = take_up(&mut engine, changed).await;
+                next = last.as_ref().map_or(next, |last| last.next(&engine, asks_otherwise));
+                continue;
+            }
             // A leader that the vendor's side fails lets its lease run out: another one may have the right address, or a
             // sound key.
             () = engine.rest(next), if useful => {}
@@ -57,25 +66,63 @@ pub async fn run(mut engine: Engine) {
         }
         let turn = engine.turn().await;
         log(&turn, &engine.parts().project.id, &mut last_error);
-        useful = turn.is_ok();
         if matches!(turn, Ok(Turn::Ended(_) | Turn::Rest(_))) {
             engine.prune_when_due().await;
         }
-        let mut pause = pause(&turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
-        if engine.stood_back() {
-            pause = pause.max(settings.lease.ttl * AWAY);
-            let (project, seconds) = (&engine.parts().project.id, pause.as_secs());
+        let last = last.insert(Last { turn, ended: Instant::now(), stood_back: engine.stood_back() });
+        if last.stood_back {
+            let (project, seconds) = (&engine.parts().project.id, last.pause(&engine).as_secs());
             tracing::warn!(
                 project,
                 "the database failed this process again and again: for {seconds} s others may lead"
             );
         }
-        next = Instant::now() + pause;
+        next = last.ended + last.pause(&engine);
     }
-    engine.parts().heartbeat.expect_within(settings.shutdown.grace);
+    engine.parts().heartbeat.expect_within(engine.parts().settings.shutdown.grace);
     if let Err(error) = engine.release().await {
         tracing::warn!(error = chain(&error), "the lease was not given back; it runs out by itself");
     }
+}
+
+/// How the last turn ended.
+struct Last {
+    turn: Result<Turn, SyncError>,
+    ended: Instant,
+    stood_back: bool,
+}
+
+impl Last {
+    fn pause(&self, engine: &Engine) -> Duration {
+        let settings = &engine.parts().settings;
+        let pause = pause(&self.turn, engine.parts().clock.now(), settings.poll.interval, settings.lease.ttl);
+        if self.stood_back { pause.max(settings.lease.ttl * AWAY) } else { pause }
+    }
+
+    /// When the next turn is due after a change of settings: what was waited for may be another matter now, but what the
+    /// vendor or the database asked for is not.
+    fn next(&self, engine: &Engine, asks_otherwise: bool) -> Instant {
+        if at_once(&self.turn, asks_otherwise) { Instant::now() } else { self.ended + self.pause(engine) }
+    }
+}
+
+/// Whether a change of settings is a reason to have the next turn now.
+fn at_once(turn: &Result<Turn, SyncError>, asks_otherwise: bool) -> bool {
+    match turn {
+        Ok(_) => true,
+        Err(SyncError::Api(error)) => asks_otherwise && error.retry_after().is_none(),
+        Err(SyncError::OtherProject { .. }) => asks_otherwise,
+        Err(_) => false,
+    }
+}
+
+/// Whether the vendor is asked in another way from now on.
+async fn take_up(engine: &mut Engine, settings: Arc<Settings>) -> bool {
+    engine.reload(settings).await.unwrap_or_else(|error| {
+        let project = &engine.parts().project.id;
+        tracing::error!(project, error = chain(&error), "the changed settings cannot be used: the old ones stay");
+        false
+    })
 }
 
 /// How long to wait before the next turn.
@@ -144,5 +191,17 @@ mod tests {
         assert_eq!(after(not_leader), seconds(10));
         let left = SyncError::LeftToOthers { project_id: "p".to_owned() };
         assert!(after(left) > seconds(10), "others look before it is taken");
+    }
+
+    #[test]
+    fn p8_changed_settings_end_no_wait_that_the_vendor_asked_for() {
+        let api = |error: ApiError| Err(SyncError::Api(error));
+        let refused = || api(ApiError::KeyRefused { status: 403, code: None });
+        assert!(at_once(&refused(), true) && !at_once(&refused(), false));
+        assert!(at_once(&Err(SyncError::OtherProject { asked: 5, same: 0 }), true));
+        assert!(at_once(&Ok(Turn::Rest(Timestamp::default())), false), "the plan says what is due");
+        assert!(!at_once(&api(ApiError::TooManyRequests { retry_after: Some(Duration::from_secs(900)) }), true));
+        let not_leader = SyncError::NotLeader { project_id: "p".to_owned(), holder: "h".to_owned() };
+        assert!(!at_once(&Err(not_leader), true));
     }
 }

@@ -40,6 +40,7 @@ fn the_unit_is_right_and_gives_the_daemon_few_rights() {
     let program = format!("ExecStart={}", env!("CARGO_BIN_EXE_argos-sync"));
     let text = read("systemd/argos-sync.service");
     assert!(text.contains("\nExecStart=argos-sync run "), "{text}");
+    assert!(text.contains("\nExecReload=kill -HUP $MAINPID\n"), "{text}");
     std::fs::write(&unit, text.replace("ExecStart=argos-sync", &program)).unwrap();
     let systemd_analyze = |arguments: &[&str]| {
         let mut command = Command::new("systemd-analyze");

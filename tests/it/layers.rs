@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("words", &["clock"]),
     ("status", &["clock", "config", "domain", "store", "sync", "words"]),
     ("http", &["chain", "clock", "config", "domain", "heartbeat", "metrics", "status", "store", "words"]),
+    ("reload", &["argos", "chain", "clock", "config", "heartbeat", "logging", "metrics", "store"]),
     (
         "app",
         &["argos", "clock", "config", "domain", "embedded", "exit", "heartbeat", "http", "metrics", "store", "sync"],
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lifecycle",
             "logging",
             "metrics",
+            "reload",
             "simulator",
             "status",
             "store",
@@ -60,7 +62,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // The simulator: its tests alone.
     ("reqwest", &["argos", "simulator"]),
     ("askama", &["http"]),
-    ("sqlx", &["embedded", "store", "sync", "status", "http", "app", "cli"]),
+    ("sqlx", &["embedded", "store", "sync", "status", "http", "reload", "app", "cli"]),
     ("prometheus", &["metrics", "http", "app"]),
     ("axum", &["http", "simulator"]),
     ("sd_notify", &["systemd"]),

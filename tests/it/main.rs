@@ -33,6 +33,7 @@ mod observability;
 mod page;
 mod probe;
 mod process;
+mod reload;
 mod restored;
 mod retention;
 mod rolling;

@@ -137,6 +137,11 @@ async fn p9_every_known_label_is_at_0_from_the_first_scrape_on() {
     for (name, labels) in known {
         assert_eq!(value(&samples, name, &labels), 0, "{name} {labels}");
     }
+    for (name, expected) in [("successful", 1), ("success_timestamp_seconds", Clock::system().now().timestamp())] {
+        let shown = samples[&(format!("argos_sync_config_last_reload_{name}"), BTreeMap::new())] as i64;
+        assert!((0..600).contains(&(expected - shown)), "{name}: {shown}");
+    }
+    assert_eq!(samples[&("argos_sync_config_restart_needed".to_owned(), BTreeMap::new())], 0.0);
     // At 0 here it would look like a reset, and all flags ever raised like new ones; or as if all were acknowledged.
     for name in
         ["red_flags_raised_total", "red_flags_escalated_total", "approvals_revoked_total", "alerts_unacknowledged"]

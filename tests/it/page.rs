@@ -1,15 +1,18 @@
 //! The status page, over real HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use argos_sync::clock::Clock;
+use argos_sync::config::Settings;
 use argos_sync::domain::lane::Lane;
 use argos_sync::heartbeat::Heartbeat;
-use argos_sync::http::{self, Guard, Pages, StatusPage};
+use argos_sync::http::{self, Pages, StatusPage};
 use argos_sync::simulator::Options;
 use argos_sync::sync::plan::{Errand, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::World;
@@ -20,6 +23,7 @@ const TOKEN: &str = "a-token-of-twenty-four-c";
 /// The page of a world. It is served until this is dropped.
 struct Served {
     address: SocketAddr,
+    settings: watch::Sender<Arc<Settings>>,
     _until: DropGuard,
 }
 
@@ -28,13 +32,20 @@ impl Served {
         let listener = http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = &world.app;
-        let guard = Guard::new(token.map(Into::into), true);
-        let status = StatusPage::new(app.settings.clone(), app.pool.clone(), app.clock.clone(), guard);
+        let (settings, in_force) = watch::channel(app.settings.clone());
+        let status = StatusPage::new(in_force, app.pool.clone(), app.clock.clone(), true);
         let (metrics, pool) = (app.metrics.clone(), app.pool.clone());
         let pages = Pages { metrics, heartbeats: vec![Heartbeat::new()], pool, status: Some(status) };
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, pages, stop.clone()));
-        Self { address, _until: stop.drop_guard() }
+        let served = Self { address, settings, _until: stop.drop_guard() };
+        served.asks_for(token);
+        served
+    }
+
+    /// From now on for this token.
+    fn asks_for(&self, token: Option<&str>) {
+        self.settings.send_modify(|settings| Arc::make_mut(settings).http.token = token.map(Into::into));
     }
 
     /// Status, head and body.
@@ -129,6 +140,10 @@ async fn who_may_see_the_page() {
     assert_has(&head, &["www-authenticate: basic"]);
     assert!(!body.contains("default"), "nothing of a project is told: {body}");
     assert_eq!(locked.get("/", &format!("host: x.example\r\nauthorization: Bearer {TOKEN}\r\n")).await.0, 200);
+    // Settings change while the page is served.
+    locked.asks_for(Some("another-token-of-twenty-"));
+    assert_eq!(locked.get("/", &format!("host: x.example\r\nauthorization: Bearer {TOKEN}\r\n")).await.0, 401);
+    locked.asks_for(Some(TOKEN));
     // Probes and metrics ask for nothing.
     assert_eq!(locked.get("/livez", "host: x.example\r\n").await.0, 200);
 }

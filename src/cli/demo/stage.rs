@@ -106,7 +106,7 @@ impl Stage {
     pub(super) async fn daemon(&mut self, stop: &CancellationToken) -> Result<(), AppError> {
         let listener = self.listener.take();
         let serve = async {
-            let result = run::serve(&self.app, listener, stop).await;
+            let result = run::serve(&self.app, listener, None, stop).await;
             stop.cancel();
             result
         };

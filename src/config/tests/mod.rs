@@ -1,12 +1,14 @@
 //! Loading, as seen from outside.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::*;
 
 mod layers;
+mod live;
 mod projects;
 mod reference;
 mod secrets;

@@ -21,6 +21,8 @@ fn lengths_of_time_need_a_unit() {
     refused("poll.open_interval", "999ms", "poll.open_interval = \"999ms\" (@) must be at least 1s");
     refused("poll.sweep_interval", "1ms", "poll.sweep_interval = \"1ms\" (@) must be at least 1s");
     refused("lease.ttl", "1ms", "lease.ttl = \"1ms\" (@) must be at least 1s");
+    refused("reload.watch", "999ms", "reload.watch = \"999ms\" (@) must be at least 1s");
+    assert_eq!(none().flag("reload.watch", "0s").settings().reload.watch, None);
     refused("api.timeout", "0s", "api.timeout = \"0s\" (@) must be longer than nothing");
     refused("shutdown.grace", "4000d", "shutdown.grace = \"4000d\" (@) must not be longer than 3650d");
     for text in ["soon", "", "-5s", "-5", "nan", "5 parsecs", "99999999999999999999y"] {

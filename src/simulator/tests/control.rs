@@ -22,6 +22,15 @@ async fn a_wrong_key_is_refused_and_never_logged() {
 }
 
 #[tokio::test]
+async fn a_new_key_takes_the_old_ones_place() {
+    let simulator = start(Options::default()).await;
+    simulator.set_api_key("another");
+    assert_eq!(get(&simulator, "").await.status(), StatusCode::FORBIDDEN);
+    simulator.set_api_key("simulated-key");
+    assert_eq!(get(&simulator, "").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_overlay_changes_items() {
     let simulator = start(Options::default()).await;
     let approved = simulator.truth().into_iter().find(|item| item["kyc"]["result"] == "approved").unwrap();

@@ -23,15 +23,15 @@ pub(super) fn shows_others(error: &SyncError) -> bool {
 
 impl Engine {
     /// After a change of server, key or dialect: known submissions must answer by id as the same ones. Another project's
-    /// key must neither mix its data into this one nor erase it.
-    pub(super) async fn same_project(&mut self) -> Result<(), SyncError> {
+    /// key must neither mix its data into this one nor erase it. Whether that was seen: where nothing is known, it is believed.
+    pub(super) async fn same_project(&mut self) -> Result<bool, SyncError> {
         let source = self.parts.key.source(&self.parts.client.identity());
         let project_id = self.parts.project.id.clone();
         let mut connection = self.connection().await?;
         let stored = erasure::source(&mut connection, &project_id).await?;
         if stored.as_deref() == Some(&source[..]) {
             self.parts.metrics.other_project.set(0);
-            return Ok(());
+            return Ok(true);
         }
         let ids = match stored {
             Some(_) => erasure::known_live(&mut connection, &project_id, "", ASKED).await?,
@@ -74,7 +74,7 @@ impl Engine {
         if asked > 0 {
             tracing::info!(project = project_id, same, "server, key or dialect changed: known submissions answer");
         }
-        Ok(())
+        Ok(asked > 0)
     }
 
     /// Asks for one submission; `None`: the answer holds no such item. How the vendor says so is not documented: an empty

@@ -21,7 +21,7 @@ use crate::domain::submission::{KYC_RESULTS, NO_CODE, REJECT_CODES, UNLISTED};
 use crate::metrics::{Alerts, PLANNED};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
-use crate::store::progress::{self, Project};
+use crate::store::progress::{self, Project, Walk};
 use crate::store::{alerts, budget, calendar, database, mirror, outbox, probe, views};
 use crate::sync::error::SyncError;
 use crate::sync::plan::{self, Budget, Forecast, Situation};
@@ -162,7 +162,9 @@ impl Engine {
             self.renew().await?;
         }
         if !self.same_project {
-            self.same_project().await?;
+            if !self.same_project().await? {
+                self.former = None;
+            }
             self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
@@ -188,15 +190,22 @@ impl Engine {
         let first_canary = now + self.parts.settings.poll.canary_interval;
         self.canary_at = self.canary_at.or(Some(first_canary));
         self.picture = Some(Picture { read_at: now, project, calendar, unreserved, findings, lacking });
-        // A walk in progress over what has become another list (another filter, say) starts over.
-        let source = self.source();
-        let other = |walking: &Walking| walking.place.as_ref().is_some_and(|walk| walk.source != source);
+        // A walk in progress over what has become another list (another filter, say) starts over. Under a new key of the
+        // same project it is the same list.
+        let (source, former) = (self.source(), self.former_source());
+        let goes_on = |walk: &mut Walk| {
+            if Some(walk.source) == former {
+                walk.source = source;
+            }
+            walk.source == source
+        };
+        let other = |walking: &mut Walking| walking.place.as_mut().is_some_and(|walk| !goes_on(walk));
         for (lane, _) in self.walking.extract_if(.., |_, walking| other(walking)) {
             self.ledger.given_up(lane);
         }
         // Where another process, or an earlier life of this one, stopped.
-        for (lane, walk) in walks.into_iter().filter(|(_, walk)| walk.source == source) {
-            if !self.walking.contains_key(&lane) {
+        for (lane, mut walk) in walks {
+            if goes_on(&mut walk) && !self.walking.contains_key(&lane) {
                 self.keep_walking(Walking::resumed(lane, walk));
             }
         }
@@ -263,12 +272,17 @@ impl Engine {
     pub async fn release(&mut self) -> Result<(), SyncError> {
         // The lease first: that it is given back must not hang on the permits.
         self.give_back_the_lease().await?;
+        self.give_back_permits().await?;
+        self.parts.metrics.leader.set(0);
+        Ok(())
+    }
+
+    pub(super) async fn give_back_permits(&mut self) -> Result<(), SyncError> {
         let left = self.parts.client.pace.drain();
         if let Some(block) = self.block.take().filter(|_| left > 0) {
             let project_id = &self.parts.project.id;
             budget::give_back(&mut *self.connection().await?, project_id, block.day, left).await?;
         }
-        self.parts.metrics.leader.set(0);
         Ok(())
     }
 

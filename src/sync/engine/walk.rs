@@ -218,7 +218,11 @@ impl Engine {
 
     /// Whose list this is: a cursor of another key's or server's list, or of other days, must not be followed here.
     pub(super) fn source(&self) -> Hash {
-        let [server, key, dialect] = self.parts.client.identity();
+        self.source_of(self.parts.client.identity())
+    }
+
+    /// The same for a client of this identity.
+    pub(super) fn source_of(&self, [server, key, dialect]: [&[u8]; 3]) -> Hash {
         let filter = format!("{:?}", self.filter());
         self.parts.key.source(&[server, key, dialect, filter.as_bytes()])
     }

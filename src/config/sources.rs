@@ -1,0 +1,105 @@
+//! Where settings are read from, so that a running daemon can read them again.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, Settings, known_keys, layers, reader, sections};
+
+/// A file, and the environment and the flags of the process, which stay as they were at its start.
+#[derive(Clone)]
+pub struct Sources {
+    file: Option<PathBuf>,
+    env: HashMap<String, String>,
+    flags: Vec<(String, String)>,
+}
+
+/// The outcome of reading.
+pub struct Reading {
+    /// The settings, or what is wrong with them.
+    pub settings: Result<Settings, ConfigError>,
+    /// What the files held.
+    pub content: Content,
+}
+
+/// What the files held that settings were read from: equal while none of them changes. It keeps nothing of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    hash: blake3::Hash,
+    /// Whether there is a settings file without a single letter in it.
+    blank: bool,
+}
+
+impl Sources {
+    /// As for [`super::load`].
+    pub fn new(file: Option<&Path>, env: HashMap<String, String>, flags: Vec<(String, String)>) -> Self {
+        let named = env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
+        let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
+        Self { file, env, flags }
+    }
+
+    /// Reads everything, each file once.
+    pub fn read(&self) -> Reading {
+        let known = known_keys();
+        let (mut problems, mut noted) = (Vec::new(), Noted::default());
+        let mut leaves = layers::defaults();
+        if let Some(path) = &self.file {
+            layers::lay_over(&mut leaves, layers::file(path, &known, &mut problems, &mut noted), &known);
+        }
+        layers::lay_over(&mut leaves, layers::environment(&self.env, &known, &mut problems), &known);
+        layers::lay_over(&mut leaves, layers::flags(&self.flags, &known, &mut problems), &known);
+
+        let mut reader = reader::Reader::new(leaves, problems, noted);
+        let settings = sections::settings(&mut reader);
+        let (effective, secrets, problems, noted) = reader.finish();
+        let settings = match problems.is_empty() {
+            true => Ok(Settings { effective, secrets, ..settings }),
+            false => Err(ConfigError { problems }),
+        };
+        Reading { settings, content: noted.content() }
+    }
+
+    /// Reads everything again, where `former` is in force: a settings file that has lost all it held is being written.
+    pub fn read_again(&self, former: Content) -> Reading {
+        let mut reading = self.read();
+        if let Some(path) = self.file.as_ref().filter(|_| reading.content.blank && !former.blank) {
+            let problem = format!("the settings file {} is empty: it may be half written", path.display());
+            reading.settings = Err(ConfigError { problems: vec![problem] });
+        }
+        reading
+    }
+}
+
+/// The files that are read, one after the other.
+#[derive(Default)]
+pub(super) struct Noted {
+    hasher: blake3::Hasher,
+    blank: bool,
+}
+
+impl Noted {
+    /// Notes what came of reading a file.
+    pub(super) fn file(&mut self, path: &Path, read: Result<&[u8], &io::Error>) {
+        let (kind, bytes) = match read {
+            Ok(bytes) => (0, bytes.into()),
+            Err(error) => (1, Cow::Owned(error.to_string().into_bytes())),
+        };
+        let path = path.as_os_str().as_encoded_bytes();
+        for part in [path, &[kind], &*bytes] {
+            // The length first: else two files could be told apart from two others only by luck.
+            self.hasher.update(&(part.len() as u64).to_le_bytes());
+            self.hasher.update(part);
+        }
+    }
+
+    /// The same for the settings file.
+    pub(super) fn settings_file(&mut self, path: &Path, read: Result<&str, &io::Error>) {
+        self.blank = read.is_ok_and(|text| text.trim().is_empty());
+        self.file(path, read.map(str::as_bytes));
+    }
+
+    fn content(self) -> Content {
+        Content { hash: self.hasher.finalize(), blank: self.blank }
+    }
+}
