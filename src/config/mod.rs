@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 pub use settings::{
     Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
-    Parameters, Poll, Project, Retention, Settings, Shutdown,
+    Overridden, Parameters, Poll, Project, Retention, Settings, Shutdown,
 };
 
 /// The defaults and the reference of every setting, as compiled in.
@@ -58,21 +58,33 @@ pub fn load(
     flags: &[(String, String)],
 ) -> Result<Settings, ConfigError> {
     let known = known_keys();
-    let mut problems = Vec::new();
+    let (mut problems, mut overridden) = (Vec::new(), Vec::new());
 
-    let named = env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
-    let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
     let mut leaves = layers::defaults();
-    if let Some(path) = file {
-        layers::lay_over(&mut leaves, layers::file(&path, &known, &mut problems), &known);
+    if let Some(path) = file.map(Path::to_path_buf).or_else(|| named_file(env)) {
+        let layer = layers::file(&path, &known, &mut problems);
+        overridden.extend(layers::lay_over(&mut leaves, layer, &known));
     }
-    layers::lay_over(&mut leaves, layers::environment(env, &known, &mut problems), &known);
-    layers::lay_over(&mut leaves, layers::flags(flags, &known, &mut problems), &known);
+    let layer = layers::environment(env, &known, &mut problems);
+    overridden.extend(layers::lay_over(&mut leaves, layer, &known));
+    let layer = layers::flags(flags, &known, &mut problems);
+    overridden.extend(layers::lay_over(&mut leaves, layer, &known));
 
     let mut reader = reader::Reader::new(leaves, problems);
     let settings = sections::settings(&mut reader);
     let (effective, problems) = reader.finish();
-    if problems.is_empty() { Ok(Settings { effective, ..settings }) } else { Err(ConfigError { problems }) }
+    if problems.is_empty() { Ok(Settings { effective, overridden, ..settings }) } else { Err(ConfigError { problems }) }
+}
+
+/// The settings file that the variable `ARGOS_SYNC_CONFIG` in `env` names.
+pub fn named_file(env: &HashMap<String, String>) -> Option<PathBuf> {
+    env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a file holds settings of ours and nothing else: to tell a file that was meant and is not read.
+pub fn holds_settings(file: &Path) -> bool {
+    let mut problems = Vec::new();
+    !layers::file(file, &known_keys(), &mut problems).is_empty() && problems.is_empty()
 }
 
 /// The process's environment as [`load`] takes it: the variables that concern argos-sync.
