@@ -17,9 +17,10 @@ use clap::Args;
 use tokio::task::JoinSet;
 
 use self::report::{Finding, Group, Report};
+use super::output;
 use crate::app::{AppError, EMBEDDED_DATABASE};
 use crate::clock::Clock;
-use crate::config::{self, ConfigError, Settings};
+use crate::config::{self, ConfigError, Effective, Settings};
 use crate::embedded::Cluster;
 use crate::logging;
 
@@ -45,8 +46,8 @@ impl Doctor {
         let env = config::environment();
         let loaded = config::load(file, &env, flags);
         if self.settings {
-            loaded?.effective().iter().for_each(|one| println!("{} = {}    # {}", one.key, one.value, one.source));
-            return Ok(());
+            let line = |one: &Effective| format!("{} = {}    # {}\n", one.key, one.value, one.source);
+            return output::print(&loaded?.effective().iter().map(line).collect::<String>());
         }
         let mut report = Report::new(self.json);
         report.all(&Group::Settings, settings::files(file, config::named_file(&env).as_deref()));

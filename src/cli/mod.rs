@@ -126,7 +126,7 @@ impl Cli {
                 Command::Backfill(backfill) => backfill.execute(settings).await,
                 Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
-                Command::Doctor(doctor) => doctor.execute(None, &[]).await,
+                Command::Doctor(doctor) => doctor.execute(self.global.config.as_deref(), &self.global.set).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
                 Command::Alerts(alerts) => alerts.execute(settings).await,

@@ -97,11 +97,14 @@ pub async fn is_pooled(
 ) -> Result<bool, StoreError> {
     let doing = "looking for a pooler";
     let before = process(first).await?;
-    match second.execute("begin").await {
-        // In statement mode it does not take a transaction.
-        Err(sqlx::Error::Database(error)) if error.message().contains("pooling") => return Ok(true),
-        begun => drop(begun.map_err(StoreError::doing(doing))?),
+    let begun = second.execute("begin").await;
+    // In statement mode it does not take a transaction.
+    if let Err(sqlx::Error::Database(error)) = &begun
+        && error.message().contains("pooling")
+    {
+        return Ok(true);
     }
+    begun.map_err(StoreError::doing(doing))?;
     if process(second).await? == before {
         return Ok(true);
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::clock;
-use super::report::{Finding, skip_the_rest};
+use super::report::{Finding, pending, skip_the_rest};
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Database, Settings};
@@ -22,7 +22,8 @@ use crate::store::{database, erasure, rights};
 use crate::words;
 
 /// All checks, in their order: each needs those before it.
-const CHECKS: [&str; 7] = ["connection", "pooler", "server", "connections", "rights", "schema", "hash secret"];
+const CHECKS: [&str; 9] =
+    ["connection", "pooler", "server", "clock", "connections", "rights", "schema", "hash secret", "writer"];
 
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -64,9 +65,8 @@ pub(super) async fn examine(settings: &Settings, url: &SecretString, clock: &Clo
     let known = match tokio::time::timeout(ALL, examination.all(url.expose_secret())).await {
         Ok(known) => known.ok(),
         Err(_) => {
-            let next = CHECKS.iter().find(|check| examination.findings.iter().all(|one| one.check != **check));
-            let error = StoreError::Unanswered;
-            examination.findings.push(failed(next.copied().unwrap_or("writer"), &error));
+            let late = pending(&examination.findings, &CHECKS).unwrap_or("writer");
+            examination.findings.push(failed(late, &StoreError::Unanswered));
             None
         }
     };
@@ -85,10 +85,11 @@ impl Examination<'_> {
         let mut connection = self.connect("connection", &options).await?;
         self.findings.push(Finding::ok("connection", shown(&options)));
         self.pooler(&options, &mut connection).await?;
-        self.server(&mut connection).await?;
+        let server = self.server(&mut connection).await?;
         let room = server::room(&mut connection).await.map_err(|error| self.fail("connections", &error))?;
         self.findings.push(connections(&room, self.settings.database.max_connections));
         self.rights(&mut connection).await?;
+        self.schema(&mut connection, &server).await?;
         self.hash_secret(&mut connection).await
     }
 
@@ -117,7 +118,10 @@ impl Examination<'_> {
     /// A second session tells whether both have a server process of their own.
     async fn pooler(&mut self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<(), Told> {
         let mut second = self.connect("pooler", options).await?;
-        match server::is_pooled(first, &mut second, STEP).await {
+        let pooled = server::is_pooled(first, &mut second, STEP).await;
+        // It must not count as a connection of somebody else's.
+        let _ = second.close().await;
+        match pooled {
             Ok(false) => self.findings.push(Finding::ok("pooler", "none that keeps no sessions")),
             Ok(true) => {
                 let seen = "sessions share the server's processes: a pooler in transaction mode. What a session sets, \
@@ -130,7 +134,7 @@ impl Examination<'_> {
         Ok(())
     }
 
-    async fn server(&mut self, connection: &mut PgConnection) -> Result<(), Told> {
+    async fn server(&mut self, connection: &mut PgConnection) -> Result<Server, Told> {
         let before = self.clock.now();
         let server = server::look(connection).await.map_err(|error| self.fail("server", &error))?;
         let asked = (before, self.clock.now());
@@ -141,10 +145,10 @@ impl Examination<'_> {
             return Err(Told);
         }
         self.findings.push(clock::judge("the database's", clock::ahead(server.now, asked)));
-        database::look_only(connection, STEP).await.map_err(|error| self.fail("server", &error))
+        database::look_only(connection, STEP).await.map_err(|error| self.fail("server", &error))?;
+        Ok(server)
     }
 
-    /// The rights, and the schema that they are needed for. A schema that this role is to make or to change needs another.
     async fn rights(&mut self, connection: &mut PgConnection) -> Result<(), Told> {
         let pruning = self.settings.retention.outbox.is_some();
         let missing = rights::missing(connection, pruning).await.map_err(|error| self.fail("rights", &error))?;
@@ -159,14 +163,14 @@ impl Examination<'_> {
         };
         let lacking = finding.is_failure();
         self.findings.push(finding);
-        if lacking {
-            return Err(Told);
-        }
+        if lacking { Err(Told) } else { Ok(()) }
+    }
+
+    async fn schema(&mut self, connection: &mut PgConnection, server: &Server) -> Result<(), Told> {
         match database::compatible(connection).await {
             Ok(()) => self.findings.push(Finding::ok("schema", "argos, as this version makes it")),
             Err(StoreError::NotMigrated) if self.settings.database.migrate => {
-                let server = server::look(connection).await.map_err(|error| self.fail("schema", &error))?;
-                self.findings.push(to_be_migrated(&server));
+                self.findings.push(to_be_migrated(server));
                 return Err(Told);
             }
             Err(error) => return Err(self.fail("schema", &error)),

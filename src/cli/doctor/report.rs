@@ -87,6 +87,11 @@ impl Finding {
     }
 }
 
+/// The first of `checks` of which nothing was found yet.
+pub(super) fn pending(findings: &[Finding], checks: &[&'static str]) -> Option<&'static str> {
+    checks.iter().copied().find(|check| findings.iter().all(|finding| finding.check != *check))
+}
+
 /// For those of `checks` that did not come to be made: each depends on the first that failed.
 pub(super) fn skip_the_rest(findings: &mut Vec<Finding>, checks: &[&'static str]) {
     let Some(because) = findings.iter().find(|finding| finding.is_failure()).map(|finding| finding.check) else {
@@ -104,6 +109,12 @@ struct Entry<'a> {
     project: Option<&'a str>,
     #[serde(flatten)]
     finding: &'a Finding,
+}
+
+impl<'a> Entry<'a> {
+    fn of((group, finding): &'a (Group, Finding)) -> Self {
+        Self { group: group.name(), project: group.project(), finding }
+    }
 }
 
 /// All findings so far. For people they are printed as they come, so that a step that takes long is seen.
@@ -124,7 +135,9 @@ impl Report {
     pub(super) fn tell(&mut self, group: &Group, finding: Finding) {
         if !self.json {
             let new = self.findings.last().is_none_or(|(last, _)| last != group);
-            print!("{}{}", if new { heading(group) } else { String::new() }, lines(&finding));
+            let heading = if new { heading(group) } else { String::new() };
+            // That it cannot be printed changes nothing of what is found.
+            let _ = output::print(&format!("{heading}{}", lines(&finding)));
         }
         self.findings.push((group.clone(), finding));
     }
@@ -132,12 +145,7 @@ impl Report {
     /// Prints what is not printed yet, and ends with the code of the first failure.
     pub(super) fn end(&self) -> Result<(), AppError> {
         if self.json {
-            let entry = |(group, finding)| {
-                let group: &Group = group;
-                Entry { group: group.name(), project: group.project(), finding }
-            };
-            let entries: Vec<Entry<'_>> =
-                self.findings.iter().map(|(group, finding)| entry((group, finding))).collect();
+            let entries: Vec<Entry<'_>> = self.findings.iter().map(Entry::of).collect();
             let text = serde_json::to_string_pretty(&entries)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
             output::print(&format!("{text}\n"))?;

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::clock;
 use super::database::{Known, Mirrored, is_name_known};
-use super::report::{Finding, skip_the_rest};
+use super::report::{Finding, pending, skip_the_rest};
 use crate::app::AppError;
 use crate::argos::client::{Answer, Client};
 use crate::argos::decode::Refusal;
@@ -59,7 +59,8 @@ pub(super) async fn examine(settings: &Settings, number: usize, known: Option<&K
             let mut examination = Examination { settings, project, clock, client, findings: Vec::new() };
             let key = known.map(|known| &known.key);
             if tokio::time::timeout(ALL, examination.all(mirrored.zip(key))).await.is_err() {
-                examination.fail("answer", &ApiError::TimedOut);
+                let late = pending(&examination.findings, &CHECKS).unwrap_or("project");
+                examination.fail(late, &ApiError::TimedOut);
             }
             skip_the_rest(&mut examination.findings, &CHECKS);
             let requests = format!("{} made by this command", MOST - examination.client.pace.left());
