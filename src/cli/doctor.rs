@@ -29,7 +29,7 @@ use crate::logging;
 #[command(
     after_help = "Ends with the exit code of the first failure. Reads only: no table is written, no lease taken. \
 The vendor is asked once per project if all is well, and 12 times at most; these requests are not counted in the day's \
-budget. Without database.url, the private PostgreSQL is started as run does it."
+budget. Without database.url, the private PostgreSQL is made and started, as run does it."
 )]
 pub(super) struct Doctor {
     /// Print the settings in force and where each came from, and end

@@ -153,7 +153,7 @@ impl Examination<'_> {
         let pruning = self.settings.retention.outbox.is_some();
         let missing = rights::missing(connection, pruning).await.map_err(|error| self.fail("rights", &error))?;
         let finding = match missing.as_slice() {
-            [] => Finding::ok("rights", "all that docs/postgresql.md lists"),
+            [] => Finding::ok("rights", "no grant of docs/postgresql.md is missing"),
             missing => Finding::failed(
                 "rights",
                 "the role may not do all that the daemon does",
