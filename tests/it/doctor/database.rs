@@ -244,7 +244,8 @@ async fn a_database_with_no_room_is_told() {
     asked().await.has("connections", "note", &["of 3 free", "the role (connection limit)", "max_connections"]);
     let name = database.pool.connect_options().get_database().unwrap().to_owned();
     let idle = database.number("select count(*) from pg_stat_activity where datname = current_database()").await;
-    database.execute(&format!("alter database {name} connection limit {}", idle + 4)).await;
+    database.execute(&format!("alter database {name} connection limit {}", idle + 3)).await;
+    database.execute(&format!("alter role {} connection limit -1", role.name)).await;
     asked().await.has("connections", "note", &["the database (connection limit)"]);
     database.execute(&format!("alter database {name} connection limit -1")).await;
     database.execute(&format!("alter role {} connection limit 1", role.name)).await;
