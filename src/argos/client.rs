@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, redirect};
 use secrecy::ExposeSecret;
 use url::{Host, Url};
@@ -42,6 +42,8 @@ pub struct Answer<T> {
     pub sent_at: Timestamp,
     /// When the answer was complete.
     pub received_at: Timestamp,
+    /// What time it was by the vendor's clock when it answered.
+    pub date: Option<Timestamp>,
     /// What it says.
     pub content: T,
 }
@@ -175,8 +177,10 @@ impl Client {
     ) -> Result<Answer<T>, ApiError> {
         loop {
             let answer = self.ask(path, parameters, place).await;
-            match answer.and_then(|(body, sent_at)| Ok((read(body)?, sent_at))) {
-                Ok((content, sent_at)) => return Ok(Answer { sent_at, received_at: self.clock.now(), content }),
+            match answer.and_then(|Answer { content, sent_at, received_at, date }| {
+                Ok(Answer { content: read(content)?, sent_at, received_at, date })
+            }) {
+                Ok(answer) => return Ok(answer),
                 Err(error) => self.pause(delays, error).await?,
             }
         }
@@ -214,7 +218,7 @@ impl Client {
         path: &str,
         parameters: &[(&'static str, String)],
         place: Parameters,
-    ) -> Result<(Vec<u8>, Timestamp), ApiError> {
+    ) -> Result<Answer<Vec<u8>>, ApiError> {
         self.heartbeat.expect_within(pace::period(&self.api));
         self.pace.wait().await;
         if !self.pace.take() {
@@ -229,12 +233,13 @@ impl Client {
         }
         let response = request.send().await.map_err(transport);
         let status = response.as_ref().ok().map(|response| response.status().as_u16());
+        let date = response.as_ref().ok().and_then(date);
         let result = match response {
             Ok(response) => self.read(response).await,
             Err(error) => Err(error),
         };
         self.metrics.request(status, started.elapsed());
-        Ok((result?, sent_at))
+        Ok(Answer { sent_at, received_at: self.clock.now(), date, content: result? })
     }
 
     /// The parameters, encrypted if the settings say so: all of them as one JSON object, sent as the parameter `body`
@@ -262,11 +267,9 @@ impl Client {
     /// Reads a body up to the limit, counted after decompression, and turns an error status into its error.
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, ApiError> {
         let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         // A date is meant by the clock that wrote it, which may be a day off ours.
-        let date = header(DATE).and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
-        let now = date.map_or_else(|| self.clock.now(), |date| date.to_utc());
-        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, now));
+        let now = date(&response).unwrap_or_else(|| self.clock.now());
+        let retry_after = header(&response, RETRY_AFTER).and_then(|value| retry_after(value, now));
         let success = response.status().is_success();
         // An error's body is read only for its documented code.
         let limit = if success { self.api.max_response_bytes } else { 64 * 1024 };
@@ -292,6 +295,16 @@ impl Client {
             .and_then(|cipher| Sealed::find(std::str::from_utf8(&body).ok()?).ok()??.open(cipher).ok());
         Err(refused(status, plain.as_ref().map_or(body.as_slice(), String::as_bytes), retry_after))
     }
+}
+
+fn header(response: &Response, name: HeaderName) -> Option<&str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// When the vendor answered, by its own clock.
+fn date(response: &Response) -> Option<Timestamp> {
+    let date = chrono::DateTime::parse_from_rfc2822(header(response, DATE)?).ok()?;
+    Some(date.to_utc())
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -97,6 +97,16 @@ pub enum ApiError {
     BudgetSpent,
 }
 
+/// rustls says so inside of an I/O error.
+fn refuses_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let refuses = |inner: &(dyn std::error::Error + Send + Sync + 'static)| {
+        inner.downcast_ref::<rustls::Error>().is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
+            || refuses_certificate(inner)
+    };
+    inside.is_some_and(refuses) || error.source().is_some_and(refuses_certificate)
+}
+
 fn with_code(code: &Option<&'static str>) -> String {
     code.map(|code| format!(", {code}")).unwrap_or_default()
 }
@@ -252,6 +262,9 @@ impl ApiError {
     /// What it means and what to do: one sentence for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
+            Self::Unreachable(error) if refuses_certificate(&**error) => {
+                "This machine does not trust the server's certificate: install ca-certificates, or the issuer of the proxy that opens TLS, and check api.base_url."
+            }
             Self::Unreachable(_) => {
                 "Check api.base_url, DNS, the firewall and HTTPS_PROXY; run goes on trying and loses nothing."
             }

@@ -2,8 +2,8 @@
 
 mod alerts;
 mod backfill;
-mod check;
 mod demo;
+mod doctor;
 mod erasure;
 mod explain;
 mod find_cipher;
@@ -62,8 +62,8 @@ enum Command {
     Refresh(refresh::Refresh),
     /// Create or upgrade the schema argos
     Migrate,
-    /// Validate settings, database, migrations and one request per project, and print the effective settings
-    Check,
+    /// Say what is wrong with settings, machine, database and vendor, why, and what to do; print the settings in force
+    Doctor(doctor::Doctor),
     /// Say how soon a change is seen, with so many submissions and so many requests a day
     Plan(plan::Plan),
     /// What the vendor seems to have deleted: list it, release what is held, export and apply receipts
@@ -106,6 +106,13 @@ impl Cli {
             }
             return runtime().block_on(demo.execute());
         }
+        // Settings that cannot be loaded are what it is for.
+        if let Command::Doctor(doctor) = self.command {
+            let runtime = runtime();
+            let result = runtime.block_on(doctor.execute(self.global.config.as_deref(), &self.global.set));
+            runtime.shutdown_background();
+            return result;
+        }
         if let Command::Generate(generate) = self.command {
             return generate.execute();
         }
@@ -121,7 +128,6 @@ impl Cli {
                 Command::Backfill(backfill) => backfill.execute(settings).await,
                 Command::Refresh(refresh) => refresh.execute(settings).await,
                 Command::Migrate => migrate::execute(settings).await,
-                Command::Check => check::execute(settings).await,
                 Command::Plan(plan) => plan.execute(&settings).await,
                 Command::Erasure(erasure) => erasure.execute(settings).await,
                 Command::Alerts(alerts) => alerts.execute(settings).await,
@@ -130,10 +136,11 @@ impl Cli {
                 Command::Explain(explain) => explain.execute(settings).await,
                 Command::Get(get) => get.execute(settings).await,
                 Command::FindCipher(find) => find.execute(settings).await,
-                Command::Demo(demo) => demo.execute().await,
                 Command::Simulate(simulate) => simulate.execute().await,
                 Command::Postgres(postgres) => postgres.execute(settings).await,
-                Command::Generate(generate) => generate.execute(),
+                Command::Demo(_) | Command::Doctor(_) | Command::Generate(_) => {
+                    unreachable!("these take no settings: they were done above")
+                }
             }
         });
         // Not waiting for its threads: one may hang in the system's name resolution.

@@ -1,6 +1,6 @@
 //! `argos-sync plan`: with so many submissions and requests a day, how soon is a change seen, and a deletion believed?
 
-mod table;
+pub(super) mod table;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

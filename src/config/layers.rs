@@ -6,6 +6,7 @@ use std::path::Path;
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::DEFAULT_TOML;
+use super::settings::Overridden;
 use super::sources::Noted;
 
 /// What the name of every environment variable of ours begins with.
@@ -39,10 +40,24 @@ pub(super) fn variable(key: &str) -> String {
 
 /// Lays a layer over the ones before it. A secret has two forms, `key` and `key_file`: a layer that gives one replaces
 /// both forms of the layers below, so that the stronger layer wins here too. Both forms in one layer stay, and are refused.
-pub(super) fn lay_over(leaves: &mut Vec<Leaf>, layer: Vec<Leaf>, known: &BTreeSet<String>) {
+/// Returns what somebody had written below that is no longer in force, and differs.
+pub(super) fn lay_over(leaves: &mut Vec<Leaf>, layer: Vec<Leaf>, known: &BTreeSet<String>) -> Vec<Overridden> {
     let replaced: BTreeSet<String> = layer.iter().filter_map(|leaf| other_form(&leaf.key, known)).collect();
+    let mut overridden = Vec::new();
+    for stronger in &layer {
+        let other = other_form(&stronger.key, known);
+        let same_setting = |below: &&Leaf| below.key == stronger.key || Some(&below.key) == other.as_ref();
+        let differs = |below: &&Leaf| below.key != stronger.key || below.value.kind != stronger.value.kind;
+        let written = leaves.iter().filter(|below| below.source != DEFAULT).filter(same_setting).filter(differs);
+        overridden.extend(written.map(|below| Overridden {
+            key: below.key.clone(),
+            source: below.source.clone(),
+            by: stronger.source.clone(),
+        }));
+    }
     leaves.retain(|leaf| !replaced.contains(&leaf.key));
     leaves.extend(layer);
+    overridden
 }
 
 fn other_form(key: &str, known: &BTreeSet<String>) -> Option<String> {

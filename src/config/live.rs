@@ -133,6 +133,8 @@ impl Settings {
             reload: new.reload.clone(),
             shutdown: self.shutdown.clone(),
             effective: effective.collect(),
+            // What the doctor asks of settings that were just read.
+            overridden: self.overridden.clone(),
             secrets: [secrets(self, true), secrets(new, false)].concat().into_iter().collect(),
             listed: self.listed,
         }

@@ -19,14 +19,15 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 pub use live::{TakenUp, applies_live};
 pub use settings::{
     Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
-    Parameters, Poll, Project, Reload, Retention, Settings, Shutdown,
+    Overridden, Parameters, Poll, Project, Reload, Retention, Settings, Shutdown,
 };
+use sources::Noted;
 pub use sources::{Content, Reading, Sources};
 
 /// The defaults and the reference of every setting, as compiled in.
@@ -63,6 +64,18 @@ pub fn load(
     flags: &[(String, String)],
 ) -> Result<Settings, ConfigError> {
     Sources::new(file, env.clone(), flags.to_vec()).read().settings
+}
+
+/// The settings file that the variable `ARGOS_SYNC_CONFIG` in `env` names.
+pub fn named_file(env: &HashMap<String, String>) -> Option<PathBuf> {
+    env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a file holds settings of ours and nothing else: to tell a file that was meant and is not read.
+pub fn holds_settings(file: &Path) -> bool {
+    let mut problems = Vec::new();
+    let leaves = layers::file(file, &known_keys(), &mut problems, &mut Noted::default());
+    !leaves.is_empty() && problems.is_empty()
 }
 
 /// The process's environment as [`load`] takes it: the variables that concern argos-sync.

@@ -13,7 +13,8 @@ use super::sources::Noted;
 use super::values::{self, Checked};
 
 const NOT_SET: &str = "<not set>";
-const REDACTED: &str = "<redacted>";
+/// What is shown in the place of a secret.
+pub(super) const REDACTED: &str = "<redacted>";
 
 /// One entry of `[[projects]]`: names and values.
 pub(super) type Entry = BTreeMap<String, Value>;

@@ -39,6 +39,9 @@ pub(super) fn printable(text: &str) -> Checked<()> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
+    if text.starts_with('\u{feff}') {
+        return Err("begins with a byte-order mark: save the file as UTF-8 without one".to_owned());
+    }
     if text.chars().any(char::is_control) {
         return Err("holds a control character, such as a line break: it must be one line".to_owned());
     }
@@ -47,6 +50,12 @@ pub(super) fn printable(text: &str) -> Checked<()> {
 
 /// Refuses what cannot be an API key.
 pub(super) fn api_key(text: &str) -> Checked<()> {
+    if text.trim() != text {
+        return Err("begins or ends with a space: take it away".to_owned());
+    }
+    if text.get(..7).is_some_and(|begin| begin.eq_ignore_ascii_case("bearer ")) {
+        return Err("begins with \"Bearer\": write the key alone, which is sent as x-api-key".to_owned());
+    }
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("holds a space or a letter outside ASCII: it could not be sent".to_owned()),

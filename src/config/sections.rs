@@ -72,6 +72,7 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         shutdown: Shutdown { grace: reader.value("shutdown.grace", duration) },
         effective: Vec::new(),
         secrets: BTreeMap::new(),
+        overridden: Vec::new(),
         listed,
     };
     between_sections(reader, &settings);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -12,6 +12,7 @@ use url::Url;
 use super::ConfigError;
 use super::encryption::Encryption;
 use super::layers::variable;
+use super::reader::REDACTED;
 
 /// Everything the program can be told. `Debug` shows no secret. [`Settings::default`] is `default.toml`.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub struct Settings {
     pub(super) effective: Vec<Effective>,
     /// The secrets among `effective`, by their keys.
     pub(super) secrets: BTreeMap<String, SecretString>,
+    pub(super) overridden: Vec<Overridden>,
     /// Whether the projects came from `[[projects]]`.
     pub(super) listed: bool,
 }
@@ -59,6 +61,11 @@ impl Settings {
     /// With `[[projects]]`, each key of `[api]` appears once per project, as `projects.ID.KEY`.
     pub fn effective(&self) -> &[Effective] {
         &self.effective
+    }
+
+    /// What is written in a file, or in the environment, and has no effect because a stronger layer says otherwise.
+    pub fn overridden(&self) -> &[Overridden] {
+        &self.overridden
     }
 
     /// Refuses when a project has no API key. Loading does not, since `migrate` and others need none.
@@ -89,6 +96,30 @@ pub struct Effective {
     pub value: String,
     /// `default`, a file's path, an environment variable's name, or `flag --set KEY`.
     pub source: String,
+}
+
+impl Effective {
+    /// The file that holds a secret: one of its own, or the settings file.
+    pub fn secret_file(&self) -> Option<&Path> {
+        let elsewhere = ["flag ", "ARGOS_SYNC__"].iter().any(|begin| self.source.starts_with(begin));
+        (self.value == REDACTED && !elsewhere).then(|| Path::new(&self.source))
+    }
+
+    /// Whether a secret stands on the command line.
+    pub fn shows_secret(&self) -> bool {
+        self.value == REDACTED && self.source.starts_with("flag ")
+    }
+}
+
+/// A setting that a stronger layer has replaced by another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden {
+    /// The dotted key.
+    pub key: String,
+    /// Where it is written in vain.
+    pub source: String,
+    /// Where the value in force comes from.
+    pub by: String,
 }
 
 /// One of the vendor's projects: one API key, one set of submissions.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, Settings, known_keys, layers, reader, sections};
+use super::{ConfigError, Settings, known_keys, layers, named_file, reader, sections};
 
 /// A file, and the environment and the flags of the process, which stay as they were at its start.
 #[derive(Clone)]
@@ -34,8 +34,7 @@ pub struct Content {
 impl Sources {
     /// As for [`super::load`].
     pub fn new(file: Option<&Path>, env: HashMap<String, String>, flags: Vec<(String, String)>) -> Self {
-        let named = env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
-        let file = file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from));
+        let file = file.map(Path::to_path_buf).or_else(|| named_file(&env));
         Self { file, env, flags }
     }
 
@@ -43,18 +42,20 @@ impl Sources {
     pub fn read(&self) -> Reading {
         let known = known_keys();
         let (mut problems, mut noted) = (Vec::new(), Noted::default());
+        let file = self.file.as_ref().map(|path| layers::file(path, &known, &mut problems, &mut noted));
+        let environment = layers::environment(&self.env, &known, &mut problems);
+        let flags = layers::flags(&self.flags, &known, &mut problems);
         let mut leaves = layers::defaults();
-        if let Some(path) = &self.file {
-            layers::lay_over(&mut leaves, layers::file(path, &known, &mut problems, &mut noted), &known);
+        let mut overridden = Vec::new();
+        for layer in file.into_iter().chain([environment, flags]) {
+            overridden.extend(layers::lay_over(&mut leaves, layer, &known));
         }
-        layers::lay_over(&mut leaves, layers::environment(&self.env, &known, &mut problems), &known);
-        layers::lay_over(&mut leaves, layers::flags(&self.flags, &known, &mut problems), &known);
 
         let mut reader = reader::Reader::new(leaves, problems, noted);
         let settings = sections::settings(&mut reader);
         let (effective, secrets, problems, noted) = reader.finish();
         let settings = match problems.is_empty() {
-            true => Ok(Settings { effective, secrets, ..settings }),
+            true => Ok(Settings { effective, overridden, secrets, ..settings }),
             false => Err(ConfigError { problems }),
         };
         Reading { settings, content: noted.content() }

@@ -45,6 +45,13 @@ pub fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
 const SESSION: &str = "set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set search_path = '';
                        set default_transaction_isolation = 'read committed'";
 
+/// Makes a session one that only looks: as the pool's are, and unable to write.
+pub async fn look_only(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), StoreError> {
+    let timeout = statement_timeout.as_millis().max(1);
+    let sql = format!("set statement_timeout = {timeout}; {SESSION}; set default_transaction_read_only = on");
+    connection.execute(sqlx::AssertSqlSafe(sql)).await.map_err(StoreError::doing("beginning a session")).map(drop)
+}
+
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
     let statement_timeout = settings.statement_timeout;
@@ -126,32 +133,52 @@ pub async fn compatible(connection: &mut PgConnection) -> Result<(), StoreError>
 /// The secret that keys all hashes: the one that `migrate` made, or the configured one, which takes its place as long as
 /// nothing was hashed with the other.
 pub async fn hash_key(connection: &mut PgConnection, settings: &Database) -> Result<HashKey, StoreError> {
-    let doing = "reading the hash secret";
-    let mut transaction = connection.begin().await.map_err(StoreError::doing(doing))?;
+    let mut transaction = connection.begin().await.map_err(StoreError::doing(READING_SECRET))?;
     let stored = sqlx::query_scalar!("select hash_secret from argos.secret for update")
         .fetch_one(&mut *transaction)
         .await
-        .map_err(StoreError::doing(doing))?;
-    let configured = settings.hash_secret.as_ref().map(|secret| from_hex(secret.expose_secret()));
-    let secret = match configured {
-        Some(configured) if configured != stored => {
-            let used = sqlx::query_scalar!(r#"select exists (select from argos.submission_versions) as "used!""#)
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(StoreError::doing(doing))?;
-            if used {
-                return Err(StoreError::OtherSecret);
-            }
-            sqlx::query!("update argos.secret set hash_secret = $1", configured)
-                .execute(&mut *transaction)
-                .await
-                .map_err(StoreError::doing(doing))?;
-            configured
-        }
-        _ => stored,
-    };
-    transaction.commit().await.map_err(StoreError::doing(doing))?;
+        .map_err(StoreError::doing(READING_SECRET))?;
+    let secret = secret_in_force(&mut transaction, &stored, settings).await?;
+    if secret != stored {
+        sqlx::query!("update argos.secret set hash_secret = $1", secret)
+            .execute(&mut *transaction)
+            .await
+            .map_err(StoreError::doing(READING_SECRET))?;
+    }
+    transaction.commit().await.map_err(StoreError::doing(READING_SECRET))?;
     Ok(HashKey::new(hash("secret", "hash_secret", secret)?))
+}
+
+/// The same without a lock, and without writing the configured one.
+pub async fn look_at_hash_key(connection: &mut PgConnection, settings: &Database) -> Result<HashKey, StoreError> {
+    let stored = sqlx::query_scalar!("select hash_secret from argos.secret")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::doing(READING_SECRET))?;
+    let secret = secret_in_force(connection, &stored, settings).await?;
+    Ok(HashKey::new(hash("secret", "hash_secret", secret)?))
+}
+
+const READING_SECRET: &str = "reading the hash secret";
+
+async fn secret_in_force(
+    connection: &mut PgConnection,
+    stored: &[u8],
+    settings: &Database,
+) -> Result<Vec<u8>, StoreError> {
+    let Some(configured) = settings.hash_secret.as_ref().map(|secret| from_hex(secret.expose_secret())) else {
+        return Ok(stored.to_vec());
+    };
+    if configured != stored {
+        let used = sqlx::query_scalar!(r#"select exists (select from argos.submission_versions) as "used!""#)
+            .fetch_one(connection)
+            .await
+            .map_err(StoreError::doing(READING_SECRET))?;
+        if used {
+            return Err(StoreError::OtherSecret);
+        }
+    }
+    Ok(configured)
 }
 
 /// Reads hexadecimal digits; validation has checked them.

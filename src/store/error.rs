@@ -85,6 +85,9 @@ fn said(error: &sqlx::Error) -> String {
     }
 }
 
+/// What to do about a pooler that hands a session's statements to other servers.
+pub const POOLER: &str = "A pooler such as PgBouncer is in the way: let database.url name PostgreSQL itself, or a pool with pool_mode = session and ignore_startup_parameters = extra_float_digits.";
+
 /// rustls says so inside of an I/O error.
 fn refuses_certificate(error: &sqlx::Error) -> bool {
     match error {
@@ -138,6 +141,9 @@ impl StoreError {
         match self {
             Self::Database { error, .. } => match error {
                 sqlx::Error::Database(error) => match error.code().as_deref() {
+                    Some("28000") if error.message().contains("pg_hba.conf") => {
+                        "The server lets nobody in like this: add a line for this machine to its pg_hba.conf; if it says \"no encryption\", write sslmode=verify-full or require into database.url."
+                    }
                     Some("28000" | "28P01") => {
                         "PostgreSQL refuses the user or password: check database.url or database.url_file."
                     }
@@ -146,6 +152,10 @@ impl StoreError {
                         "The user lacks a right: run argos-sync migrate as the owner, or grant what docs/postgresql.md lists."
                     }
                     Some("25006") => "The server is read-only, perhaps a standby: point database.url at the primary.",
+                    Some("53300") => {
+                        "No connection is left: raise max_connections of the server (or the limit of the role or the database), or end what holds them; run goes on trying."
+                    }
+                    Some("08P01") if error.message().contains("startup parameter") => POOLER,
                     Some("53100") => "The server's disk is full: make room; reading goes on where it stopped.",
                     Some("3F000" | "42P01") => "The schema is missing: run argos-sync migrate.",
                     _ => "run tries again at the next poll, and nothing is lost. If it lasts, see the server's log.",

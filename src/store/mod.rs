@@ -24,5 +24,7 @@ pub mod prune;
 pub mod quarantine;
 pub mod receipts;
 pub mod recordset;
+pub mod rights;
+pub mod server;
 pub mod status;
 pub mod views;

@@ -674,7 +674,7 @@ async fn tls_is_checked() {
 }
 
 /// A TLS server for 127.0.0.1 with a certificate of the test authority, that answers each request with an empty list.
-fn tls_server() -> u16 {
+pub fn tls_server() -> u16 {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use std::io::Read;

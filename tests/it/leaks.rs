@@ -180,8 +180,8 @@ async fn p11_commands_that_fail_say_nothing_personal() {
         // What `get` prints on purpose is personal; what it says when it fails is not.
         let (_, err) = run(&["get", "--email", "taint7@example.com"], &environment).await;
         assert_clean(&format!("get with {fault}"), &err);
-        let (out, err) = run(&["check"], &environment).await;
-        assert_clean(&format!("check with {fault}"), &format!("{out}{err}"));
+        let (out, err) = run(&["doctor"], &environment).await;
+        assert_clean(&format!("doctor with {fault}"), &format!("{out}{err}"));
     }
     simulator.set_faults(Faults::default());
     check_tables(&database).await;
@@ -243,7 +243,7 @@ async fn p11_a_refused_password_is_not_repeated() {
     ] {
         let mut environment = environment("http://127.0.0.1:1/v3", url, "json");
         environment.push(("ARGOS_SYNC__DATABASE__CONNECT_TIMEOUT", "1s"));
-        for command in ["once", "check", "migrate"] {
+        for command in ["once", "doctor", "migrate"] {
             let (out, err) = run(&[command], &environment).await;
             assert!(!err.is_empty() || !out.is_empty());
             assert_clean(&format!("{command} {url}"), &format!("{out}{err}"));

@@ -18,6 +18,7 @@ mod coverage;
 mod crash;
 mod demo;
 mod deploy;
+mod doctor;
 mod embedded;
 mod encryption;
 mod end_to_end;

@@ -23,7 +23,7 @@ pub(super) fn text(known: &Known, stated: &Stated, settings: &Settings) -> Strin
         table(known, forecast, &settings.poll),
         deletions(stated, settings),
         import(known, stated),
-        shortages(known, forecast, &settings.poll),
+        shortages(known.page, forecast, &settings.poll),
     ];
     let paragraphs = paragraphs.into_iter().filter(|text| !text.is_empty());
     paragraphs.map(|text| text + "\n").collect::<Vec<_>>().join("\n")
@@ -172,8 +172,8 @@ fn import(known: &Known, stated: &Stated) -> String {
     paragraph(&sentences)
 }
 
-/// A sentence for each lane that gets less than it needs, and one that says what would be enough.
-fn shortages(known: &Known, forecast: &Forecast, poll: &Poll) -> String {
+/// A sentence for each lane that gets less than it needs, and one that says what would be enough. `page`: submissions on one.
+pub(in crate::cli) fn shortages(page: u64, forecast: &Forecast, poll: &Poll) -> String {
     let mut sentences = Vec::new();
     if let Some(sweep) = forecast.sweep.filter(|sweep| sweep.short) {
         sentences.push(format!(
@@ -200,7 +200,7 @@ fn shortages(known: &Known, forecast: &Forecast, poll: &Poll) -> String {
         sentences.push(format!(
             "For all of it, raise api.requests_per_day to {} if the vendor allows that, or api.count if its pages hold more than {}.",
             grouped(enough(forecast)),
-            grouped(known.page)
+            grouped(page)
         ));
     }
     let used = forecast.budget - forecast.spare - forecast.single;

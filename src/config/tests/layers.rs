@@ -156,3 +156,35 @@ fn all_problems_come_together() {
         .unwrap_err();
     assert_eq!(problems.len(), 4, "{problems:#?}");
 }
+
+#[test]
+fn what_is_written_in_vain_is_known() {
+    let given = Given::file("[poll]\ninterval = '10s'\nlookback = '2d'\n[api]\nkey_file = '/none'\ncount = 7")
+        .env("ARGOS_SYNC__POLL__INTERVAL", "20s")
+        .env("ARGOS_SYNC__API__KEY", "key")
+        .env("ARGOS_SYNC__POLL__LOOKBACK", "2d")
+        .flag("poll.interval", "30s");
+    let settings = given.settings();
+    let overridden: Vec<_> = settings.overridden().iter().map(|one| (one.key.as_str(), one.by.as_str())).collect();
+    let expected = [
+        ("api.key_file", "ARGOS_SYNC__API__KEY"),
+        ("poll.interval", "ARGOS_SYNC__POLL__INTERVAL"),
+        ("poll.interval", "flag --set poll.interval"),
+        ("poll.interval", "flag --set poll.interval"),
+    ];
+    assert_eq!(overridden, expected);
+    let sources: Vec<_> = settings.overridden().iter().map(|one| one.source.rsplit('/').next().unwrap()).collect();
+    assert_eq!(sources, ["settings.toml", "settings.toml", "settings.toml", "ARGOS_SYNC__POLL__INTERVAL"]);
+}
+
+#[test]
+fn a_file_of_settings_is_told_from_others() {
+    let dir = TempDir::new().unwrap();
+    let holds = |text: &str| {
+        let path = dir.path().join("some.toml");
+        std::fs::write(&path, text).unwrap();
+        holds_settings(&path)
+    };
+    assert!(holds("[poll]\ninterval = '10s'") && holds("[[projects]]\nid = 'a'"));
+    assert!(!holds("") && !holds("[package]\nname = 'x'") && !holds("[poll") && !holds("poll.interval = 1\nx = 2"));
+}

@@ -29,7 +29,7 @@ fn secrets_come_from_their_own_place_or_a_file() {
 #[test]
 fn bad_secret_files_are_named() {
     let dir = TempDir::new().unwrap();
-    let cases: [(&str, Vec<u8>, &str); 6] = [
+    let cases: [(&str, Vec<u8>, &str); 9] = [
         ("empty", b"\n".to_vec(), "the secret in DIR/empty is empty"),
         (
             "two",
@@ -44,7 +44,22 @@ fn bad_secret_files_are_named() {
         (
             "space",
             format!("{MARKER} ").into_bytes(),
-            "the secret in DIR/space holds a space or a letter outside ASCII: it could not be sent",
+            "the secret in DIR/space begins or ends with a space: take it away",
+        ),
+        (
+            "inside",
+            format!("{MARKER} {MARKER}").into_bytes(),
+            "the secret in DIR/inside holds a space or a letter outside ASCII: it could not be sent",
+        ),
+        (
+            "bearer",
+            format!("Bearer {MARKER}").into_bytes(),
+            "the secret in DIR/bearer begins with \"Bearer\": write the key alone, which is sent as x-api-key",
+        ),
+        (
+            "mark",
+            format!("\u{feff}{MARKER}").into_bytes(),
+            "the secret in DIR/mark begins with a byte-order mark: save the file as UTF-8 without one",
         ),
         ("binary", vec![0xff, 0xfe], "the secret in DIR/binary is not UTF-8 text"),
         ("long", vec![b'x'; 70_000], "the secret in DIR/long is too long for a secret: more than 65536 bytes"),
@@ -149,4 +164,19 @@ fn mistakes_in_toml_are_placed_and_not_quoted() {
     for (text, sentence) in cases {
         assert_eq!(Given::file(text).load().unwrap_err(), [sentence], "{text}");
     }
+}
+
+#[test]
+fn files_that_hold_secrets_are_known() {
+    let dir = TempDir::new().unwrap();
+    let key = dir.path().join("key");
+    std::fs::write(&key, "k3y").unwrap();
+    let given = Given::file("api.key_file = 'DIR/key'\ndatabase.url = 'postgres://h/d'")
+        .env("ARGOS_SYNC__DATABASE__HASH_SECRET", &"01".repeat(32))
+        .flag("http.token", "sixteen-letters-");
+    let settings = given.load_in(&dir).unwrap();
+    let files: Vec<_> = settings.effective().iter().filter_map(Effective::secret_file).collect();
+    assert_eq!(files, [key.as_path(), &dir.path().join("settings.toml")]);
+    let shown: Vec<_> = settings.effective().iter().filter(|one| one.shows_secret()).map(|one| &one.key).collect();
+    assert_eq!(shown, ["http.token"]);
 }

@@ -193,7 +193,7 @@ impl Engine {
     /// An answer that shows nothing more.
     fn nothing(&self) -> Answer<Page> {
         let now = self.parts.clock.now();
-        Answer { sent_at: now, received_at: now, content: Page::default() }
+        Answer { sent_at: now, received_at: now, date: None, content: Page::default() }
     }
 
     /// Whether a lane reads the screenings of its days, too. To learn whom a list shows it needs none.
