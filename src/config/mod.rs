@@ -7,6 +7,7 @@
 mod encryption;
 mod layers;
 mod reader;
+mod reference;
 mod secret;
 mod sections;
 mod settings;
@@ -14,11 +15,12 @@ mod settings;
 mod tests;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
+pub use reference::reference;
 pub use settings::{
     Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
     Parameters, Poll, Project, Retention, Settings, Shutdown,
@@ -87,8 +89,13 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
-/// Every key there is: those that are asked for when the defaults alone are read.
-fn known_keys() -> std::collections::BTreeSet<String> {
+/// Every key there is.
+fn known_keys() -> BTreeSet<String> {
+    keys().into_keys().collect()
+}
+
+/// Every key there is, those that are asked for when the defaults alone are read, and what its value must be.
+fn keys() -> BTreeMap<String, String> {
     let mut reader = reader::Reader::new(layers::defaults(), Vec::new());
     sections::settings(&mut reader);
     reader.into_known()
