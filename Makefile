@@ -2,9 +2,11 @@
 # make test   set up, and pass all tests
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while (ARGS=sweep, news or changes: only these)
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
+# make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
+# make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test years deploy-check sqlx sqlx-check setup
+.PHONY: demo test years deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -28,6 +30,14 @@ years: setup
 # Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
 deploy-check: target/debug/argos-sync
 	deploy/check
+
+# The same; it needs debootstrap and a Debian mirror.
+deploy-try:
+	deploy/try "$$(deploy/debian/build)" $(ARGS)
+
+reference:
+	$(CARGO) run --locked --quiet -- generate target/generated
+	cp target/generated/configuration.md docs/configuration.md
 
 setup:
 	@CARGO="$(CARGO)" tests/setup $(if $(filter test,$(MAKECMDGOALS)),test)

@@ -65,7 +65,7 @@
 //! - **A new event type**: a variant of [`domain::event::EventType`] at its place in the order, the rule that raises
 //!   it in [`domain::change`], its schema in `docs/events/`.
 //! - **A new setting**: `config/default.toml` with its default and meaning, then a field and a line in [`config`], and
-//!   whether a running daemon takes it up.
+//!   whether a running daemon takes it up, then `make reference`.
 //! - **A new table**: a migration whose comments say why each column is there, a file in [`store`], and its grants in
 //!   `docs/postgresql.md`.
 

@@ -1,4 +1,4 @@
-//! `argos-sync generate DIR`: manual pages and shell completions, for packages.
+//! `argos-sync generate DIR`: manual pages and shell completions, for packages, and docs/configuration.md.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use crate::app::AppError;
+use crate::config;
 use crate::exit::Exit;
 
 /// Options of `generate`.
@@ -33,6 +34,6 @@ impl Generate {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             clap_complete::generate_to(shell, &mut command, "argos-sync", &self.directory)?;
         }
-        Ok(())
+        std::fs::write(self.directory.join("configuration.md"), config::reference())
     }
 }

@@ -210,6 +210,11 @@ fn is_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<String>) -
     false
 }
 
+/// The name under which a key may stand in an entry of `[[projects]]`, if it may.
+pub(super) fn in_entries(key: &str) -> Option<&str> {
+    key.strip_prefix("api.").filter(|name| *name != "project_id")
+}
+
 /// Whether `[[projects]]` is a list of tables; unknown names in its entries are reported and do no further harm.
 fn entries_are_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<String>) -> bool {
     let source = &leaf.source;
@@ -217,12 +222,7 @@ fn entries_are_known(leaf: &Leaf, known: &BTreeSet<String>, problems: &mut Vec<S
         problems.push(format!("projects in {source} must be [[projects]] entries, one for each project"));
         return false;
     };
-    let names: BTreeSet<&str> = known
-        .iter()
-        .filter_map(|key| key.strip_prefix("api."))
-        .filter(|name| *name != "project_id")
-        .chain(PROJECT_KEYS)
-        .collect();
+    let names: BTreeSet<&str> = known.iter().filter_map(|key| in_entries(key)).chain(PROJECT_KEYS).collect();
     for (index, entry) in entries.iter().enumerate() {
         let number = index + 1;
         let ValueKind::Table(entry) = &entry.kind else {

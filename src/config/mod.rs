@@ -9,6 +9,7 @@ mod encryption;
 mod layers;
 mod live;
 mod reader;
+mod reference;
 mod secret;
 mod sections;
 mod settings;
@@ -17,12 +18,13 @@ mod sources;
 mod tests;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use encryption::{CipherMode, ENCODINGS, Encryption, KEY_FORMS, KeyForm, MODES, TextEncoding};
 pub use live::{TakenUp, applies_live};
+pub use reference::reference;
 pub use settings::{
     Api, Database, Dialect, Effective, Erasure, ErasureMode, Events, Http, ImportEvents, Lease, Limits, Log, LogFormat,
     Overridden, Parameters, Poll, Project, Reload, Retention, Settings, Shutdown,
@@ -90,9 +92,14 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
-/// Every key there is: those that are asked for when the defaults alone are read.
-fn known_keys() -> std::collections::BTreeSet<String> {
-    let mut reader = reader::Reader::new(layers::defaults(), Vec::new(), sources::Noted::default());
+/// Every key there is.
+fn known_keys() -> BTreeSet<String> {
+    keys().into_keys().collect()
+}
+
+/// Every key there is, those that are asked for when the defaults alone are read, and what its value must be.
+fn keys() -> BTreeMap<String, String> {
+    let mut reader = reader::Reader::new(layers::defaults(), Vec::new(), Noted::default());
     sections::settings(&mut reader);
     reader.into_known()
 }

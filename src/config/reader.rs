@@ -1,7 +1,7 @@
 //! The merged layers, read key by key. Each read notes that the key exists, what is in force and what is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::{Config, Value, ValueKind};
 use secrecy::SecretString;
@@ -10,11 +10,13 @@ use super::layers::{DEFAULT, Leaf, PROJECTS};
 use super::secret;
 use super::settings::Effective;
 use super::sources::Noted;
-use super::values::{self, Checked};
+use super::values::{self, Check, Checked};
 
 const NOT_SET: &str = "<not set>";
 /// What is shown in the place of a secret.
 pub(super) const REDACTED: &str = "<redacted>";
+/// What the value of a secret must be, in words.
+pub(super) const SECRET: &str = "a secret";
 
 /// One entry of `[[projects]]`: names and values.
 pub(super) type Entry = BTreeMap<String, Value>;
@@ -24,7 +26,8 @@ pub(super) struct Reader {
     tree: Config,
     /// Where the value in force came from, by key.
     sources: BTreeMap<String, String>,
-    known: BTreeSet<String>,
+    /// Every key that was read, and what its value must be.
+    known: BTreeMap<String, String>,
     /// Keys whose value was refused; comparing them with others would only add noise.
     refused: BTreeSet<String>,
     effective: Vec<Effective>,
@@ -45,7 +48,7 @@ impl Reader {
             defaults: merge(Config::default(), defaults),
             tree: merge(Config::default(), leaves.into_iter()),
             sources,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             refused: BTreeSet::new(),
             effective: Vec::new(),
             secrets: BTreeMap::new(),
@@ -55,8 +58,8 @@ impl Reader {
         }
     }
 
-    /// Every key that was read.
-    pub(super) fn into_known(self) -> BTreeSet<String> {
+    /// Every key that was read, and what its value must be.
+    pub(super) fn into_known(self) -> BTreeMap<String, String> {
         self.known
     }
 
@@ -66,22 +69,23 @@ impl Reader {
     }
 
     /// A setting that has a default. A value that is refused is reported and replaced by the default.
-    pub(super) fn value<T>(&mut self, key: &str, check: impl Fn(&str) -> Checked<T>) -> T {
-        match self.optional(key, &check) {
+    pub(super) fn value<T>(&mut self, key: &str, check: &Check<T>) -> T {
+        match self.optional(key, check) {
             Some(value) => value,
             None => {
                 let text =
                     self.defaults.get_string(key).expect("default.toml sets what has a default: a test loads it");
-                check(&text).expect("default.toml is valid: a test loads it")
+                (check.read)(&text).expect("default.toml is valid: a test loads it")
             }
         }
     }
 
     /// A setting that may be absent. A value that is refused is reported and left out.
-    pub(super) fn optional<T>(&mut self, key: &str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, key: &str, check: &Check<T>) -> Option<T> {
+        self.known.insert(key.to_owned(), check.words.clone());
         let text = self.plain(key)?;
         self.note(key, &text, None);
-        match check(&text) {
+        match (check.read)(&text) {
             Ok(value) => Some(value),
             Err(problem) => {
                 // A long value, or one that may be a URL with a password, is not repeated.
@@ -98,7 +102,7 @@ impl Reader {
     pub(super) fn secret(&mut self, key: &str, check: impl Fn(&str) -> Checked<()>) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         let inline = self.inline_secret(key);
-        let path = self.optional(&file_key, |text| values::text(text).map(PathBuf::from));
+        let path = self.optional(&file_key, &values::path());
         if inline.is_some() && path.is_some() {
             let (value, file) = (self.place(key), self.place(&file_key));
             self.refuse(key, format!("{value} and {file} are both set: keep one"));
@@ -133,7 +137,7 @@ impl Reader {
 
     /// The entries of `[[projects]]`; none if there is no such list.
     pub(super) fn entries(&mut self) -> Vec<Entry> {
-        self.known.insert(PROJECTS.to_owned());
+        self.known.insert(PROJECTS.to_owned(), "a list".to_owned());
         let entries = self.tree.get_array(PROJECTS).unwrap_or_default();
         entries
             .into_iter()
@@ -203,7 +207,6 @@ impl Reader {
 
     /// The text of a value that is not secret.
     fn plain(&mut self, key: &str) -> Option<String> {
-        self.known.insert(key.to_owned());
         match self.tree.get::<Option<Value>>(key).ok().flatten() {
             None => {
                 self.note(key, NOT_SET, None);
@@ -222,7 +225,7 @@ impl Reader {
 
     /// A secret's text. Only text will do: a number in TOML would lose its leading zeros.
     fn inline_secret(&mut self, key: &str) -> Option<String> {
-        self.known.insert(key.to_owned());
+        self.known.insert(key.to_owned(), SECRET.to_owned());
         self.note(key, NOT_SET, None);
         let value = self.tree.get::<Option<Value>>(key).ok().flatten()?;
         match value.kind {

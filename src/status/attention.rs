@@ -19,7 +19,7 @@ const LATE: i32 = 3;
 const LATE_AT_LEAST: TimeDelta = TimeDelta::minutes(10);
 
 const NOBODY: &str = "No process holds the project's lease. Start argos-sync run, or look why it ended.";
-const STALLED: &str = "A process is at work and does not get on: look at the errors here, and at its log.";
+const STALLED: &str = "A process is at work and does not get on: do what the errors below say, and look at its log.";
 
 /// How bad it is; the worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub(crate) enum Level {
     Held,
     /// May mean that a flag is overlooked.
     Alarm,
+    /// The newest days are not read: nothing new is seen.
+    Stalled,
     /// A lane fails.
     Error,
     /// Works, but not as it was set up.
@@ -44,6 +46,7 @@ impl fmt::Display for Level {
             Self::Alert => "ALERT",
             Self::Held => "HELD",
             Self::Alarm => "ALARM",
+            Self::Stalled => "STALLED",
             Self::Error => "ERROR",
             Self::Warning => "WARNING",
             Self::Past => "past error",
@@ -86,7 +89,7 @@ impl Attention {
 pub(crate) fn of(picture: &Picture) -> Vec<Attention> {
     let Some(known) = &picture.known else { return Vec::new() };
     let now = picture.at;
-    let mut all: Vec<Attention> = known.errors.iter().map(|error| failure(error, now)).collect();
+    let mut all: Vec<Attention> = joined(&known.errors).iter().map(|error| failure(error, now)).collect();
     all.extend(alerts(known, &picture.project));
     all.extend(late(known, now));
     all.extend(hold(known));
@@ -107,11 +110,12 @@ fn alerts(known: &Known, project: &str) -> Option<Attention> {
         let (kind, risk) = (alerts.kind.replace('_', " "), alerts.risk);
         format!("{} {kind} (risk {risk})", grouped(alerts.waiting))
     };
+    let (list, ack) = ("argos-sync alerts list", "argos-sync alerts ack ALERT_ID... --reason TEXT");
     let verb = if number == 1 { "waits" } else { "wait" };
     let what = || format!("{} {verb} for a person", count(number, "alert"));
     let attention = || Attention {
         detail: Some(known.alerts.iter().map(of).collect::<Vec<_>>().join(", ")),
-        commands: ["list", "ack"].map(|what| format!("argos-sync alerts {what} --project {project}")).to_vec(),
+        commands: [list, ack].map(|command| format!("{command} --project {project}")).to_vec(),
         ..Attention::new(Level::Alert, what(), Some("Look at each, act on it, and acknowledge it with a reason."))
     };
     (number > 0).then(attention)
@@ -125,7 +129,7 @@ fn late(known: &Known, now: Timestamp) -> Option<Attention> {
     let limit = (promised * LATE).max(LATE_AT_LEAST);
     let what = || format!("the newest days were last read {}; planned is within {}", ago(read, now), length(promised));
     let advice = if known.writer.held { STALLED } else { NOBODY };
-    (now - read > limit).then(|| Attention::new(Level::Error, what(), Some(advice)))
+    (now - read > limit).then(|| Attention::new(Level::Stalled, what(), Some(advice)))
 }
 
 fn hold(known: &Known) -> Option<Attention> {
@@ -140,6 +144,26 @@ fn unknown_aml(known: &Known) -> Option<Attention> {
     let number = known.drift.unknown_aml_status;
     let what = || format!("{} with an AML status that no document names", count(number, "submission"));
     (number > 0).then(|| Attention::new(Level::Alarm, what(), Some(UNKNOWN_AML)))
+}
+
+/// One cause that lasts in several lanes is one thing to look at.
+fn joined(errors: &[Failure]) -> Vec<Failure> {
+    let mut joined: Vec<Failure> = Vec::new();
+    for error in errors {
+        let same = |one: &&mut Failure| {
+            one.ended_at.is_none() && error.ended_at.is_none() && one.kind == error.kind && one.message == error.message
+        };
+        match joined.iter_mut().find(same) {
+            Some(one) => {
+                one.lane = format!("{}, {}", one.lane, error.lane);
+                one.count += error.count;
+                one.first_at = one.first_at.min(error.first_at);
+                one.last_at = one.last_at.max(error.last_at);
+            }
+            None => joined.push(error.clone()),
+        }
+    }
+    joined
 }
 
 fn failure(error: &Failure, now: Timestamp) -> Attention {

@@ -117,6 +117,29 @@ async fn p11_the_page_shows_what_the_database_tells_and_nothing_personal() {
 }
 
 #[tokio::test]
+async fn p9_a_stall_is_what_the_page_says_first() {
+    let world = World::with(Options { initial: 20, ..Options::default() }, &[], Clock::system()).await;
+    world.simulator.freeze();
+    let mut engine = world.engine().await;
+    engine.to_end(EVERYTHING).await.unwrap();
+    engine.hot().await.unwrap();
+    let past =
+        ["argos.created_days set covered_at = covered_at", "argos.projects set fully_walked_at = fully_walked_at"];
+    for what in past {
+        world.database.execute(&format!("update {what} - interval '3 hours'")).await;
+    }
+    let errors = "insert into argos.errors (project_id, lane, kind, message, advice, first_at, last_at, count)
+                  select 'default', lane, 'unreachable', 'no answer', 'Wait.', now(), now(), 2
+                    from unnest(array['hot', 'sweep']) lane";
+    world.database.execute(errors).await;
+    let (status, page) = Served::of(&world, None).await.page("/").await;
+    assert_eq!(status, 200);
+    let stalled = "STALLED</span> the newest days were last read 3 h ago";
+    let cause = "ERROR</span> in lane hot, sweep: unreachable, 4 times since";
+    assert_has(&page, &["Reading has stalled: 2 things to look at.", stalled, cause]);
+}
+
+#[tokio::test]
 async fn what_the_vendor_sends_is_text_on_the_page() {
     let world = World::with(Options { initial: 1, ..Options::default() }, &[], Clock::system()).await;
     world.engine().await.to_end(EVERYTHING).await.unwrap();

@@ -90,3 +90,31 @@ fn production_toml_loads_once_its_files_exist() {
     assert_eq!(settings.log.format, LogFormat::Json);
     settings.require_keys().unwrap();
 }
+
+#[test]
+fn the_reference_in_docs_is_what_the_program_writes() {
+    let committed = include_str!("../../../docs/configuration.md");
+    assert!(committed == reference(), "docs/configuration.md is out of date: run `make reference`");
+    let headings: BTreeSet<String> =
+        committed.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    assert_eq!(headings, documented());
+}
+
+#[test]
+fn the_reference_says_what_a_value_must_be() {
+    let reference = reference();
+    let entry = |key: &str| {
+        let entry = reference.split_once(&format!("\n### {key}\n\n")).unwrap().1;
+        entry.split_once("\n\n").unwrap().0.to_owned()
+    };
+    assert_eq!(
+        entry("poll.interval"),
+        "Default `\"30s\"` · a length of time, at least 1s · `ARGOS_SYNC__POLL__INTERVAL`"
+    );
+    assert_eq!(
+        entry("api.count"),
+        "Default `100` · a whole number from 1 to 2000 · `ARGOS_SYNC__API__COUNT` · also in [`[[projects]]`](#projects)"
+    );
+    assert_eq!(entry("database.url"), "No default · a secret · `ARGOS_SYNC__DATABASE__URL`");
+    assert_eq!(entry("projects.id"), "No default · such as `\"kr\"`");
+}

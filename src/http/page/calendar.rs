@@ -31,6 +31,10 @@ pub(super) fn legend() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// A year's drawing.
 pub(super) struct Year {
     pub(super) year: i32,
+    /// How far it is read, in a few words.
+    pub(super) read: String,
+    /// Whether that is not as it should be.
+    pub(super) lacking: bool,
     /// What the drawing shows, for those who do not see it.
     pub(super) summary: String,
     pub(super) width: u32,
@@ -133,9 +137,22 @@ impl Coverage {
                 verify: known.verify,
             }
         });
+        let never = days.iter().filter(|known| known.covered_at.is_none()).count();
+        let read = match days.iter().filter_map(|known| known.covered_at).min() {
+            Some(oldest) if never == 0 => format!("all read, the oldest {}", ago(oldest, self.now)),
+            _ => format!("{} of {} never read", grouped(never as i128), count(days.len() as i128, "day")),
+        };
         let all = by_age(days, |known| self.class(known).1);
         let summary = format!("{year}: {}. Completely read {all}.", count(days.len() as i128, "day"));
-        Year { year, summary, width: 54 * STEP, months: months.collect(), cells: cells.collect() }
+        Year {
+            year,
+            read,
+            lacking: never > 0,
+            summary,
+            width: 54 * STEP,
+            months: months.collect(),
+            cells: cells.collect(),
+        }
     }
 
     fn class(&self, known: &Known) -> (&'static str, &'static str) {
@@ -216,6 +233,7 @@ mod tests {
         let title = "2025-01-01: 12 submissions, 3 open, 1 red flag; read 4 h ago; did not show all that is stored";
         assert_eq!(first.title, title);
         assert_eq!(monday.title, "2025-01-06: 0 submissions; never read completely");
+        assert_eq!((&*years[0].read, years[0].lacking), ("5 of 6 days never read", true));
         assert_eq!(years[0].summary, "2025: 6 days. Completely read within 6 hours: 1, never: 5.");
         let months = days.months();
         let month = |month: &Month| (month.name.clone(), month.days, month.open.clone(), month.oldest_read.clone());

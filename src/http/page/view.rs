@@ -200,7 +200,9 @@ fn verdict(picture: &Picture, attention: &[Attention]) -> Verdict {
     };
     let worst = attention.first().map(|one| one.level);
     let number = count(attention.len() as i128, "thing");
+    let stalled = attention.iter().any(|one| one.level == Level::Stalled);
     match (worst, known.import.state) {
+        (Some(_), _) if stalled => Verdict { class: "bad", text: format!("Reading has stalled: {number} to look at.") },
         (Some(Level::Warning), _) => Verdict { class: "busy", text: format!("At work, with {number} to look at.") },
         (Some(_), _) => Verdict { class: "bad", text: format!("{number} to look at, now.") },
         (None, ImportState::Completed) => {
