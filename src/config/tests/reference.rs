@@ -109,12 +109,12 @@ fn the_reference_says_what_a_value_must_be() {
     };
     assert_eq!(
         entry("poll.interval"),
-        "Default `\"30s\"` · a length of time, at least 1s · `ARGOS_SYNC__POLL__INTERVAL`"
+        "Default `\"30s\"` · a length of time, at least 1s · `ARGOS_SYNC__POLL__INTERVAL` · taken up while running"
     );
     assert_eq!(
         entry("api.count"),
-        "Default `100` · a whole number from 1 to 2000 · `ARGOS_SYNC__API__COUNT` · also in [`[[projects]]`](#projects)"
+        "Default `100` · a whole number from 1 to 2000 · `ARGOS_SYNC__API__COUNT` · also in [`[[projects]]`](#projects) · taken up while running"
     );
-    assert_eq!(entry("database.url"), "No default · a secret · `ARGOS_SYNC__DATABASE__URL`");
-    assert_eq!(entry("projects.id"), "No default · such as `\"kr\"`");
+    assert_eq!(entry("database.url"), "No default · a secret · `ARGOS_SYNC__DATABASE__URL` · taken up while running");
+    assert_eq!(entry("projects.id"), "No default · such as `\"kr\"` · needs a restart");
 }
