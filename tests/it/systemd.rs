@@ -1,19 +1,26 @@
 //! P9: what systemd hears of the real process: ready, alive, ending; and nothing while a loop is stuck.
 
-use std::time::Duration;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use argos_sync::clock::Clock;
-use argos_sync::simulator::{Options, Simulator};
+use argos_sync::simulator::{Faults, Options, Simulator};
 use tokio::net::UnixDatagram;
 
 use crate::process::blocked;
 use crate::support::Database;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, get};
+use crate::support::process::argos_sync;
 use crate::support::program::{PATIENCE, eventually};
 use crate::support::relay::Relay;
 
 /// What systemd sets as WATCHDOG_USEC: a ping is due several times in this time.
 const WATCHDOG: Duration = Duration::from_millis(300);
+
+/// No ping comes for so long: systemd would have acted.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// The socket that NOTIFY_SOCKET names.
 struct Manager {
@@ -125,4 +132,42 @@ async fn p9_a_database_that_falls_silent_is_no_reason_to_be_restarted() {
     .await;
     manager.told_until("WATCHDOG=1").await;
     assert_eq!(daemon.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn p9_a_loop_that_is_stuck_is_pinged_for_no_more_and_livez_fails() {
+    let vendor = Simulator::start(Options { initial: 10, ..Options::default() }, Clock::system()).await.unwrap();
+    let (database, manager) = (Database::fresh().await, Manager::new());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_nobody_reads, mut log) = std::io::pipe().unwrap();
+    let mut command: Command = argos_sync();
+    command.arg("run").stderr(log.try_clone().unwrap()).envs([
+        ("NOTIFY_SOCKET", manager.directory.path().join("notify").to_str().unwrap()),
+        ("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string()),
+        ("ARGOS_SYNC__HTTP__LISTEN", &port.to_string()),
+        ("ARGOS_SYNC__POLL__INTERVAL", "1s"),
+        ("ARGOS_SYNC__API__KEY", "simulated-key"),
+        ("ARGOS_SYNC__API__BASE_URL", &vendor.base_url()),
+        ("ARGOS_SYNC__DATABASE__URL", &database.url),
+    ]);
+    let _daemon = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+    manager.told_until("STATUS=reading").await;
+    manager.told_until("WATCHDOG=1").await;
+    assert_eq!(get(port, "/livez").await.0, 200);
+
+    // Its log goes nowhere, the pipe is full, and then the loop has something to tell.
+    std::thread::spawn(move || while log.write_all(&[b' '; 1024]).is_ok() {});
+    vendor.set_faults(Faults::parse("status-500").unwrap());
+    let (mut pinged, mut buffer) = (Instant::now(), [0; 1024]);
+    eventually("it is stuck", async || {
+        while let Ok(Ok(received)) = tokio::time::timeout(SILENT / 30, manager.socket.recv(&mut buffer)).await {
+            if buffer[..received].starts_with(b"WATCHDOG=1") {
+                pinged = Instant::now();
+                break;
+            }
+        }
+        let livez = tokio::time::timeout(SILENT, get(port, "/livez")).await.map(|(status, _)| status);
+        if pinged.elapsed() > SILENT && livez != Ok(200) { Ok(()) } else { Err((pinged.elapsed(), livez)) }
+    })
+    .await;
 }
