@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::argos::client::Client;
@@ -23,6 +24,9 @@ use crate::store::database;
 /// So long a file must stay as it is before it counts as written.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// What reading them may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where the process has its settings from, and what makes it read them again.
 pub struct Reload {
     /// File, environment and flags.
@@ -35,6 +39,8 @@ pub struct Reload {
     pub terminal: bool,
     /// How much is logged.
     pub level: LogLevel,
+    /// A reading that has not come to its end.
+    pub reading: Option<JoinHandle<Reading>>,
 }
 
 /// Who goes by the settings.
@@ -81,10 +87,16 @@ impl Reload {
                 tracing::info!("the terminal is gone: ending after the open page");
                 return stop.cancel();
             }
-            let Some(read) = stop.run_until_cancelled(self.read(seen.good)).await else { return };
-            // It has panicked, and said so: a bug, but none to end the daemon for.
-            let Some(reading) = read else { continue };
-            if why == Why::Look && !seen.settled(reading.content) {
+            let reading = match why {
+                Why::Signal => stop.run_until_cancelled(self.read_settled(&in_force, seen.good)).await,
+                Why::Look => stop.run_until_cancelled(self.read(&in_force)).await,
+            };
+            let Some(reading) = reading else { return };
+            let Some(reading) = reading else { continue };
+            // Nothing was wrong with them, but they could not be read for a while.
+            let readable_again =
+                [reading.content, seen.told] == [seen.good; 2] && in_force.metrics.reload_successful.get() == 0;
+            if why == Why::Look && !readable_again && !seen.settled(reading.content) {
                 continue;
             }
             (seen.told, seen.unsettled) = (reading.content, None);
@@ -95,10 +107,38 @@ impl Reload {
         }
     }
 
-    /// Not on a thread of the loops: a file system may take its time.
-    async fn read(&self, good: Content) -> Option<Reading> {
-        let sources = self.sources.clone();
-        tokio::task::spawn_blocking(move || sources.read_again(good)).await.ok()
+    /// Reads until the files stay as they are: also who sends a signal may be writing still.
+    async fn read_settled(&mut self, in_force: &InForce, good: Content) -> Option<Reading> {
+        let mut before = good;
+        loop {
+            let reading = self.read(in_force).await?;
+            if reading.content == before {
+                return Some(reading);
+            }
+            before = reading.content;
+            tokio::time::sleep(SETTLED).await;
+        }
+    }
+
+    /// Not on a thread of the loops: a file system may take its time, or never answer. `None`: it did not yet.
+    async fn read(&mut self, in_force: &InForce) -> Option<Reading> {
+        let mut reading = self.reading.take().unwrap_or_else(|| {
+            let (sources, before) = (self.sources.clone(), in_force.settings.borrow().clone());
+            tokio::task::spawn_blocking(move || sources.read_again(&before))
+        });
+        match tokio::time::timeout(PATIENCE, &mut reading).await {
+            // If it has panicked, it has said so: a bug, but none to end the daemon for.
+            Ok(read) => read.ok(),
+            Err(_) => {
+                // Another one would wait for the same file.
+                self.reading = Some(reading);
+                if in_force.metrics.reload_successful.get() == 1 {
+                    tracing::error!("a file of the settings cannot be read: its file system does not answer");
+                }
+                in_force.metrics.reload_successful.set(0);
+                None
+            }
+        }
     }
 }
 

@@ -41,6 +41,11 @@ async fn restored(app: &App) -> Result<(), AppError> {
     database::bound(&mut transaction, app.settings.database.statement_timeout, app.settings.lease.ttl).await?;
     // In the order of a page's transaction: the leases first, the outbox last.
     let fenced = lease::fence_all(&mut transaction, at).await?;
+    if fenced.is_empty() {
+        let message = "nothing was changed: this database holds no project. Is it the restored one? See --config and \
+                       database.url";
+        return Err(AppError::Other { message: message.to_owned(), exit: Exit::Config });
+    }
     let spent = presume_spent(app, &mut transaction).await?;
     let (former, generation) = outbox::begin_generation(&mut transaction, at).await?;
     transaction.commit().await.map_err(StoreError::doing("committing that a backup was restored"))?;

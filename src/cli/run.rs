@@ -28,7 +28,7 @@ pub(super) async fn execute(
     settings.require_keys()?;
     let stop = lifecycle::stop_on_signals()?;
     let terminal = std::io::stderr().is_terminal();
-    let reload = Reload { sources, content, hangups: lifecycle::hangups()?, terminal, level };
+    let reload = Reload { sources, content, hangups: lifecycle::hangups()?, terminal, level, reading: None };
     let listener = match settings.http.enabled {
         true => {
             let address = settings.http.listen;

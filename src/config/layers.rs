@@ -75,7 +75,7 @@ pub(super) fn file(path: &Path, known: &BTreeSet<String>, problems: &mut Vec<Str
     let source = path.display().to_string();
     // Read here and not by the config crate, which would also try other names and replace bytes that are not UTF-8.
     let read = std::fs::read_to_string(path);
-    noted.settings_file(path, read.as_deref());
+    noted.file(path, read.as_deref().map(str::as_bytes));
     let parsed = read
         .map_err(|error| format!("cannot read the settings file {source}: {error}"))
         .and_then(|text| parse(text.trim_start_matches('\u{feff}'), &source));

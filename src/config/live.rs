@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::layers;
 use super::settings::{Database, Http, Log, Project, Settings};
 
 /// Of each section: the keys that a running daemon takes up, and those that it reads at its start alone. An entry of
@@ -97,6 +98,18 @@ impl Settings {
         let mut waiting: Vec<String> = waiting.into_iter().map(|key| self.shown(new, key)).collect();
         waiting.dedup();
         TakenUp { settings: self.with_live_parts_of(new), applied, waiting }
+    }
+
+    /// Keys that stood in the settings file `path` and stand nowhere in `new`. Those of projects that are gone altogether
+    /// wait for a restart anyway.
+    pub(super) fn lost(&self, new: &Self, path: &str) -> Vec<String> {
+        let gone = |key: &str| entry(key).is_some_and(|(id, _)| new.projects.iter().all(|project| project.id != id));
+        let unset = |key: &str| {
+            let found = new.effective.iter().find(|effective| effective.key == key);
+            found.is_none_or(|found| found.source == layers::DEFAULT)
+        };
+        let written = self.effective.iter().filter(|effective| effective.source == path && !gone(&effective.key));
+        written.map(|effective| effective.key.clone()).filter(|key| unset(key)).collect()
     }
 
     /// Whether `other` asks the vendor for this project in another way.

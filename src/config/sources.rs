@@ -25,11 +25,7 @@ pub struct Reading {
 
 /// What the files held that settings were read from: equal while none of them changes. It keeps nothing of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Content {
-    hash: blake3::Hash,
-    /// Whether there is a settings file without a single letter in it.
-    blank: bool,
-}
+pub struct Content(blake3::Hash);
 
 impl Sources {
     /// As for [`super::load`].
@@ -61,12 +57,23 @@ impl Sources {
         Reading { settings, content: noted.content() }
     }
 
-    /// Reads everything again, where `former` is in force: a settings file that has lost all it held is being written.
-    pub fn read_again(&self, former: Content) -> Reading {
+    /// Reads everything again, where `in_force` is. A settings file that has lost keys is refused: it may be half written,
+    /// and the default of a key may be the opposite of what was in it.
+    pub fn read_again(&self, in_force: &Settings) -> Reading {
         let mut reading = self.read();
-        if let Some(path) = self.file.as_ref().filter(|_| reading.content.blank && !former.blank) {
-            let problem = format!("the settings file {} is empty: it may be half written", path.display());
-            reading.settings = Err(ConfigError { problems: vec![problem] });
+        if let (Some(path), Ok(new)) = (&self.file, &reading.settings) {
+            let path = path.display().to_string();
+            let lost = in_force.lost(new, &path);
+            if !lost.is_empty() {
+                let problem = format!(
+                    "{} no longer in {path}, which may be half written: if the default is meant, write it there, or restart",
+                    match lost.as_slice() {
+                        [key] => format!("{key} is"),
+                        keys => format!("{} are", keys.join(", ")),
+                    }
+                );
+                reading.settings = Err(ConfigError { problems: vec![problem] });
+            }
         }
         reading
     }
@@ -76,7 +83,6 @@ impl Sources {
 #[derive(Default)]
 pub(super) struct Noted {
     hasher: blake3::Hasher,
-    blank: bool,
 }
 
 impl Noted {
@@ -94,13 +100,7 @@ impl Noted {
         }
     }
 
-    /// The same for the settings file.
-    pub(super) fn settings_file(&mut self, path: &Path, read: Result<&str, &io::Error>) {
-        self.blank = read.is_ok_and(|text| text.trim().is_empty());
-        self.file(path, read.map(str::as_bytes));
-    }
-
     fn content(self) -> Content {
-        Content { hash: self.hasher.finalize(), blank: self.blank }
+        Content(self.hasher.finalize())
     }
 }

@@ -101,16 +101,17 @@ impl State {
         self.text(&["kyc", "result"])
     }
 
-    /// The codes of `kyc.commentCode`, each once; what is no code by its looks is [`UNLISTED`]. Without any, of a rejected
-    /// one, [`NO_CODE`]. Empty for one that is not rejected.
-    pub fn reject_codes(&self) -> BTreeSet<&str> {
+    /// The codes of the column `kyc_comment_code`, each once; what is no code by its looks is [`UNLISTED`]. Without any, of
+    /// a rejected one, [`NO_CODE`]. Empty for one that is not rejected. In SQL: `store::mirror::recount_rejected`.
+    pub fn reject_codes(&self) -> BTreeSet<String> {
         if self.kyc_result() != Some("rejected") {
             return BTreeSet::new();
         }
-        let sent = self.list(&["kyc", "commentCode"]).iter().map(Value::as_str);
-        let codes: BTreeSet<&str> =
-            sent.map(|code| code.filter(|code| shown_as(code) == *code).unwrap_or(UNLISTED)).collect();
-        if codes.is_empty() { BTreeSet::from([NO_CODE]) } else { codes }
+        let column = at(&self.0, &["kyc", "commentCode"]).and_then(|codes| column(Kind::TextList, codes));
+        let codes = column.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+        let label = |code: &str| if shown_as(code) == code { code.to_owned() } else { UNLISTED.to_owned() };
+        let codes: BTreeSet<String> = codes.map(label).collect();
+        if codes.is_empty() { BTreeSet::from([NO_CODE.to_owned()]) } else { codes }
     }
 
     /// Whether the result is still to come.

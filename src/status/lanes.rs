@@ -84,7 +84,10 @@ pub(crate) fn all(
             last_completed_at: walk.and_then(|walk| walk.last_completed_at),
             walk: walk.filter(|walk| walk.running).map(running),
             every_seconds: share.map(|share| share.every.as_secs()),
-            seen_within_seconds: share.map(|share| share.seen_within.as_secs()),
+            seen_within_seconds: share
+                .map(|share| share.seen_within)
+                .filter(|within| *within < plan::NEVER)
+                .map(|within| within.as_secs()),
             short: share.map(|share| share.short),
         })
     };

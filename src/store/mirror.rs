@@ -299,6 +299,33 @@ pub async fn count(
     Ok(())
 }
 
+/// Counts anew how many rejected submissions have a code: a writer of another release may not have counted them. The same
+/// as `State::reject_codes`, of the column.
+pub async fn recount_rejected(connection: &mut PgConnection, project_id: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "with found as (
+             select label, count(*) as value
+               from argos.submissions,
+                    lateral (select distinct case when code ~ '^[A-Za-z0-9_.-]{1,64}$' then code
+                                                  else 'unlisted' end as label
+                               from unnest(case when cardinality(kyc_comment_code) > 0 then kyc_comment_code
+                                                else '{none}' end) as code) as codes
+              where project_id = $1 and kyc_result = 'rejected' and gone_at is null
+              group by label),
+         gone as (
+             update argos.counters set value = 0
+              where project_id = $1 and name = 'rejected' and value <> 0 and label not in (select label from found))
+         insert into argos.counters as c (project_id, name, label, value)
+         select $1, 'rejected', label, value from found
+             on conflict (project_id, name, label) do update set value = excluded.value where c.value <> excluded.value",
+        project_id
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::doing("counting reject codes"))?;
+    Ok(())
+}
+
 /// The counts: `submissions` by kyc.result (label `none`: no result), `rejected` by code, `red_flags_open`; by risk `red_flags_raised` and
 /// `red_flags_escalated`; `approvals_revoked`.
 pub async fn counts(

@@ -191,7 +191,10 @@ impl Engine {
             self.screenings_refused = false;
             // A probe that fails does not hold up the rest.
             self.probe_again_at = now + PROBE_AGAIN;
-            self.probe().await?;
+            if let Err(error) = self.probe().await {
+                self.tell(Lane::Hot, Err(&error)).await;
+                return Err(error);
+            }
             return Ok(Turn::Went);
         }
         match plan::next(&situation) {
@@ -286,7 +289,8 @@ impl Engine {
 
     /// Tells the metrics how a request ended, and forgets what an error has made doubtful.
     async fn note(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
-        self.tell(lane, result).await;
+        let well = |report: &Option<PassReport>| report.as_ref().is_none_or(|report| report.complete);
+        self.tell(lane, result.as_ref().map(well)).await;
         self.count_unwritten(lane, result.as_ref().err());
         if matches!(result, Ok(None)) {
             return;
@@ -354,6 +358,7 @@ impl Engine {
                 error => {
                     self.parts.metrics.pass(Lane::Hot, "failed");
                     self.count_error(error);
+                    self.tell(Lane::Hot, Err(error)).await;
                 }
             }
             // A lease that could not even be taken is not counted: there is nothing to let go of.

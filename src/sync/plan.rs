@@ -68,7 +68,7 @@ use crate::domain::lane::Lane;
 use crate::store::progress::Import;
 
 use self::lanes::Candidate;
-pub use forecast::{Age, Deletion, Forecast, PUT_OFF, REQUEST, Share, forecast};
+pub use forecast::{Age, Deletion, Forecast, NEVER, PUT_OFF, REQUEST, Share, forecast};
 pub use lanes::open_due;
 pub use ledger::Ledger;
 

@@ -303,7 +303,7 @@ pub(super) fn deltas(before: Option<&State>, after: Option<&State>) -> Vec<(&'st
     deltas.extend(before.map(|before| ("submissions", result(before), -1)));
     for (state, by) in [(after, 1), (before, -1)] {
         let codes = state.map(State::reject_codes).unwrap_or_default();
-        deltas.extend(codes.into_iter().map(|code| ("rejected", code.to_owned(), by)));
+        deltas.extend(codes.into_iter().map(|code| ("rejected", code, by)));
     }
     deltas
 }

@@ -353,6 +353,14 @@ async fn counters_say_what_the_report_and_the_tables_say() {
     assert_eq!(value(&page, "leader", ""), 1);
     engine.release().await.unwrap();
     assert_eq!(value(&page_of(&world.app.metrics), "leader", ""), 0);
+    // A writer of another release did not count: the next one of this release counts anew.
+    world.database.execute("update argos.counters set value = value - 1 where name = 'rejected'").await;
+    world.database.execute("insert into argos.counters values ('default', 'rejected', 'left_over', 3)").await;
+    let counted = "select string_agg(label || value, ' ' order by label) from argos.counters where name = 'rejected' and value <> 0";
+    engine.hot().await.unwrap();
+    let sql = "select string_agg(code || n, ' ' order by code) from (select code, count(*) as n
+                 from argos.submissions, unnest(kyc_comment_code) as code where kyc_result = 'rejected' group by code) by_code";
+    assert_eq!(world.database.text(counted).await, world.database.text(sql).await);
 }
 
 #[tokio::test]

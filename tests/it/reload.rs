@@ -174,6 +174,7 @@ async fn a_file_that_changes_is_taken_up_without_a_signal() {
     // A word that means nothing is no reload.
     place.settings(&[watched, "poll.interval = '1h' # as ever"]);
     place.settings(&[watched, "poll.interval = '1s' # more often"]);
+    daemon.says("changed settings are in force").await;
     daemon.polls(3).await;
     let line = daemon.line("changed settings are in force");
     assert!(line.contains("a file has changed") && line.contains("keys=\"poll.interval\""), "{line}");
@@ -247,7 +248,7 @@ async fn p9_what_is_broken_changes_nothing_and_is_told_once() {
     place.settings(&sound);
     mended(3).await;
     std::fs::write(place.path("settings.toml"), "").unwrap();
-    broken(5, "it may be half written").await;
+    broken(5, "which may be half written").await;
     // A key that answers cannot be decrypted with is found before anything is put in force.
     place.settings(&[sound[0], sound[1], "api.encryption = 'gcm'", "api.encryption_key = 'hex'"]);
     broken(6, "the key to decrypt answers with cannot be made").await;

@@ -325,6 +325,25 @@ async fn p9_a_refused_key_is_told_with_advice_until_it_is_taken_again() {
 }
 
 #[tokio::test]
+async fn p9_a_key_that_is_refused_before_any_list_is_read_is_told() {
+    let world = World::new(Options { initial: 5, ..Options::default() }).await;
+    let told = "select string_agg(lane || ' ' || kind, ' ') from argos.errors where ended_at is null";
+    let refused = || world.simulator.set_faults(Faults::parse("forbidden-key").unwrap());
+    refused();
+    let mut engine = world.engine().await;
+    assert!(engine.turn().await.is_err(), "the probe");
+    assert_eq!(world.database.text(told).await.as_deref(), Some("hot key_refused"));
+    world.simulator.set_faults(Faults::default());
+    engine.hot().await.unwrap();
+    assert_eq!(world.database.text(told).await, None);
+
+    engine.release().await.unwrap();
+    refused();
+    assert!(world.engine().await.turn().await.is_err(), "the ids that are known");
+    assert_eq!(world.database.text(told).await.as_deref(), Some("hot key_refused"));
+}
+
+#[tokio::test]
 async fn p5_a_former_leader_leaves_no_word() {
     let world = World::with(Options::default(), &[("api.count", "50")], Clock::system()).await;
     let mut engine = world.engine().await;

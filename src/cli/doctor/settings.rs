@@ -29,6 +29,11 @@ pub(super) fn files(named: Option<&Path>, variable: Option<&Path>) -> Vec<Findin
     let beside = used.and_then(Path::parent).filter(|place| !place.as_os_str().is_empty());
     let unread = unread(used, &[Some(Path::new(PLACE)), beside]);
     let file = match (used, unread.is_empty()) {
+        (Some(used), _) if !used.is_file() => Finding::told(
+            "file",
+            format!("{} is not there, or is no file: correct --config or ARGOS_SYNC_CONFIG", used.display()),
+            Exit::Config,
+        ),
         (Some(used), true) => Finding::ok("file", used.display().to_string()),
         (None, true) => Finding::ok("file", "none: defaults, the environment and --set alone"),
         (Some(used), false) => Finding::note(
@@ -54,6 +59,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
     real(one) == real(other)
 }
 
+/// No settings file is as large, in bytes.
+const LARGEST: u64 = 1 << 20;
+
 /// Files of settings in these places that are not the one in use.
 fn unread(used: Option<&Path>, places: &[Option<&Path>]) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
@@ -62,7 +70,9 @@ fn unread(used: Option<&Path>, places: &[Option<&Path>]) -> Vec<PathBuf> {
         for path in entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
             let known =
                 used.is_some_and(|used| is_same(used, &path)) || found.iter().any(|other| is_same(other, &path));
-            if !known && config::holds_settings(&path) {
+            // A file that is none (a pipe, say) might never be read to its end.
+            let small = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
+            if !known && small && config::holds_settings(&path) {
                 found.push(path);
             }
         }

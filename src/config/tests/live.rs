@@ -248,10 +248,32 @@ fn files_are_compared_by_what_they_hold() {
     write("key", MARKER);
     write("settings.toml", "poll.interval = '9s' # a word");
     assert!(first != content());
+}
 
-    // Half written; who had an empty file from the start means it.
-    write("settings.toml", " \n");
-    let problem = sources.read_again(first).settings.unwrap_err().to_string();
-    assert!(problem.ends_with("settings.toml is empty: it may be half written"), "{problem}");
-    assert!(sources.read_again(content()).settings.is_ok());
+#[test]
+fn p7_a_file_that_has_lost_a_key_is_half_written_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("settings.toml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let flags = vec![("poll.lookback".to_owned(), "4d".to_owned())];
+    let sources = Sources::new(Some(&path), HashMap::new(), flags);
+    let whole = "[poll]\nsince = 2026-01-01\nlookback = '5d'\n[erasure]\nconfirm_after = '7d'\nmode = 'hold'\n";
+    write(whole);
+    let in_force = sources.read().settings.unwrap();
+    let said = || sources.read_again(&in_force).settings.map(drop).map_err(|error| error.to_string());
+
+    // Cut at the end of a line, which leaves a file that can be read.
+    write(whole.strip_suffix("mode = 'hold'\n").unwrap());
+    let problem = said().unwrap_err();
+    assert!(problem.starts_with("erasure.mode is no longer in ") && problem.contains("half written"), "{problem}");
+    write("# settings\n");
+    let problem = said().unwrap_err();
+    assert!(problem.starts_with("poll.since, erasure.mode, erasure.confirm_after are no longer"), "{problem}");
+    // What is meant is written, or given elsewhere.
+    write(&whole.replace("'hold'", "'erase'").replace("lookback = '5d'\n", ""));
+    assert_eq!(said(), Ok(()));
+    // Who had nothing in it has nothing to lose.
+    write("");
+    let in_force = sources.read().settings.unwrap();
+    assert!(sources.read_again(&in_force).settings.is_ok());
 }

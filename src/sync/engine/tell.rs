@@ -13,7 +13,6 @@ use crate::store::error::StoreError;
 use crate::store::errors::{self, Told};
 use crate::store::lease::Lease;
 use crate::sync::error::SyncError;
-use crate::sync::report::PassReport;
 
 /// Between two writes about an error that lasts.
 const AGAIN: TimeDelta = TimeDelta::minutes(1);
@@ -41,15 +40,16 @@ enum Word {
 }
 
 impl Engine {
-    /// Notes how a request ended. Costs nothing while all is well. That it fails is of no concern to the reading.
-    pub(super) async fn tell(&mut self, lane: Lane, result: &Result<Option<PassReport>, SyncError>) {
+    /// Notes how a request ended: well, or (`false`) before the end of its walk because it was asked to stop. Costs nothing
+    /// while all is well. That it fails is of no concern to the reading.
+    pub(super) async fn tell(&mut self, lane: Lane, ended: Result<bool, &SyncError>) {
         let (Some(lease), false) = (self.lease.clone(), self.dry_run) else { return };
         if self.telling.epoch != lease.epoch {
             self.telling = Telling { epoch: lease.epoch, lanes: BTreeMap::new() };
         }
-        let told = match result {
-            Ok(Some(report)) if !report.complete => return,
-            Ok(_) => tokio::time::timeout(PATIENCE, self.tell_well(&lease, lane)).await,
+        let told = match ended {
+            Ok(false) => return,
+            Ok(true) => tokio::time::timeout(PATIENCE, self.tell_well(&lease, lane)).await,
             // No failures: it was stopped, or another process is at work.
             Err(
                 SyncError::Stopped

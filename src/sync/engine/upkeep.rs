@@ -153,7 +153,8 @@ impl Engine {
     /// Takes the lease if it is not held, and reads what is known of the project.
     pub(super) async fn read_picture(&mut self) -> Result<(), SyncError> {
         let (project_id, now) = (self.parts.project.id.clone(), self.parts.clock.now());
-        if self.lease.is_none() {
+        let new_writer = self.lease.is_none();
+        if new_writer {
             let mut connection = self.connection().await?;
             progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
             self.take(&mut connection).await?;
@@ -168,6 +169,9 @@ impl Engine {
             self.same_project = true;
         }
         let mut transaction = self.fenced(&self.held()?).await?;
+        if new_writer {
+            mirror::recount_rejected(&mut transaction, &project_id).await?;
+        }
         let since = self.parts.settings.poll.since;
         let mut project = progress::project(&mut transaction, &project_id, now).await?;
         if project.import.is_none_or(|import| import.begins_after(since)) {

@@ -366,7 +366,10 @@ fn per_day(requests: u64, every: f64) -> f64 {
     requests as f64 * DAY / every
 }
 
-/// A length of time; a hundred years stand for all longer ones.
+/// A hundred years stand for all longer times, and for what is not seen at all.
+pub const NEVER: Duration = Duration::from_secs(36_525 * 86_400);
+
+/// A length of time.
 fn lasting(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.0, 36_525.0 * DAY))
+    Duration::from_secs_f64(seconds.clamp(0.0, NEVER.as_secs_f64()))
 }
