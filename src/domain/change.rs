@@ -87,7 +87,7 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
         let pending_at = after.text(&["pending_at"]);
         let newly_pending = pending_at.is_some() && pending_at != before.and_then(|state| state.text(&["pending_at"]));
         let inferred = to != Some("pending") && from != Some("pending") && newly_pending;
-        let body = json!({"from": from, "to": to, "codes": codes(after), "reviewer": reviewer(after)});
+        let body = json!({"from": from, "to": to, "codes": after.comment_codes(), "reviewer": reviewer(after)});
         drafts.push(Draft { inferred, ..Draft::new(EventType::KycResultChanged, "", body) });
     } else if let Some(before) = before {
         const DETAILS: &[&[&str]] = &[&["kyc", "commentCode"], &["kyc", "comment"], &["reviewer"]];
@@ -95,7 +95,7 @@ fn kyc(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
         let fields: Vec<String> = DETAILS.iter().filter(differs).map(|path| path.join(".")).collect();
         if !fields.is_empty() {
             // Comments are free text and may name a person: only codes are told.
-            let side = |state: &State| json!({"codes": codes(state), "reviewer": reviewer(state)});
+            let side = |state: &State| json!({"codes": state.comment_codes(), "reviewer": reviewer(state)});
             let body = json!({"from": side(before), "to": side(after), "result": to, "fields": fields});
             drafts.push(Draft::new(EventType::KycDetailChanged, "", body));
         }
@@ -168,10 +168,6 @@ fn bank_and_injection(before: Option<&State>, after: &State, drafts: &mut Vec<Dr
 /// Who decided, in the documented words. Another text may be a person's name.
 fn reviewer(state: &State) -> Option<&str> {
     state.text(&["reviewer"]).map(|who| if ["system", "agent"].contains(&who) { who } else { "other" })
-}
-
-fn codes(state: &State) -> Value {
-    at(state.value(), &["kyc", "commentCode"]).and_then(|codes| column(TextList, codes)).unwrap_or_else(|| json!([]))
 }
 
 fn attempt_codes(attempt: &Value) -> Value {

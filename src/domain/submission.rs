@@ -101,16 +101,20 @@ impl State {
         self.text(&["kyc", "result"])
     }
 
-    /// The codes of the column `kyc_comment_code`, each once; what is no code by its looks is [`UNLISTED`]. Without any, of
-    /// a rejected one, [`NO_CODE`]. Empty for one that is not rejected. In SQL: `store::mirror::recount_rejected`.
+    /// `kyc.commentCode`, as its column has it: texts; none if one of them is no single value.
+    pub(super) fn comment_codes(&self) -> Vec<String> {
+        let column = at(&self.0, &["kyc", "commentCode"]).and_then(|codes| column(Kind::TextList, codes));
+        column.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// The codes of one that is rejected, each once; what is no code by its looks is [`UNLISTED`], and [`NO_CODE`] stands
+    /// for none. Empty for one that is not rejected. In SQL: `store::mirror::recount_rejected`.
     pub fn reject_codes(&self) -> BTreeSet<String> {
         if self.kyc_result() != Some("rejected") {
             return BTreeSet::new();
         }
-        let column = at(&self.0, &["kyc", "commentCode"]).and_then(|codes| column(Kind::TextList, codes));
-        let codes = column.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
-        let label = |code: &str| if shown_as(code) == code { code.to_owned() } else { UNLISTED.to_owned() };
-        let codes: BTreeSet<String> = codes.map(label).collect();
+        let label = |code: String| if shown_as(&code) == code { code } else { UNLISTED.to_owned() };
+        let codes: BTreeSet<String> = self.comment_codes().into_iter().map(label).collect();
         if codes.is_empty() { BTreeSet::from([NO_CODE.to_owned()]) } else { codes }
     }
 
@@ -157,6 +161,9 @@ impl State {
 /// The documented values of `kyc.result`.
 pub const KYC_RESULTS: &[&str] = &["incomplete", "pending", "approved", "rejected"];
 
+/// Those of them after which a result is still to come.
+pub const OPEN: &[&str] = &["incomplete", "pending"];
+
 /// The documented values of `kyc.commentCode`, from the reference of 2022 and from the newer table, which is cut off
 /// where it was read. The set is open.
 pub const REJECT_CODES: &[&str] = &[
@@ -191,9 +198,6 @@ pub const UNLISTED: &str = "unlisted";
 
 /// Stands for the code of one that was rejected without any.
 pub const NO_CODE: &str = "none";
-
-/// Those of them after which a result is still to come.
-pub const OPEN: &[&str] = &["incomplete", "pending"];
 
 /// Whether a `kyc.result` means that the result is still to come.
 pub fn is_open(result: &str) -> bool {

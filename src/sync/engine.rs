@@ -198,10 +198,7 @@ impl Engine {
             return Ok(Turn::Went);
         }
         match plan::next(&situation) {
-            Next::Wait(until) => {
-                self.show_plan();
-                Ok(Turn::Rest(until))
-            }
+            Next::Wait(until) => Ok(Turn::Rest(until)),
             Next::Do(errand) => match self.step(errand).await {
                 // Its lane goes on with the next one in a while, and the other lanes at once.
                 Err(error @ SyncError::OneSubmission { .. }) => {

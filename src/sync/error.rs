@@ -57,6 +57,11 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// That the known submissions are another project's: of those that were asked for, more than half must be the same.
+    pub fn other_project(asked: usize, same: usize) -> Option<Self> {
+        (asked > 0 && same * 2 <= asked).then_some(Self::OtherProject { asked, same })
+    }
+
     /// What it means and what to do: one sentence for the operator.
     pub fn advice(&self) -> &'static str {
         match self {

@@ -33,7 +33,8 @@ fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::trim).collect()
 }
 
-fn alerts() -> BTreeSet<String> {
+/// The names of all alerts.
+pub fn alerts() -> BTreeSet<String> {
     values(&rules(), "- alert:").into_iter().map(str::to_owned).collect()
 }
 

@@ -254,8 +254,7 @@ impl Examination<'_> {
             }
             asked += 1;
         }
-        if asked > 0 && same * 2 <= asked {
-            let error = SyncError::OtherProject { asked, same };
+        if let Some(error) = SyncError::other_project(asked, same) {
             return Finding::failed(check, chain(&error), error.advice(), Exit::Api);
         }
         let seen = format!("server, key or dialect has changed; {same} of {asked} stored submissions answer by id");

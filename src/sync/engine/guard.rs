@@ -63,9 +63,9 @@ impl Engine {
         if let Some(error) = untold.filter(|_| asked == 0) {
             return Err(error);
         }
-        if asked > 0 && same * 2 <= asked {
+        if let Some(error) = SyncError::other_project(asked, same) {
             self.parts.metrics.other_project.set(1);
-            return Err(SyncError::OtherProject { asked, same });
+            return Err(error);
         }
         let mut transaction = self.fenced(&self.held()?).await?;
         erasure::set_source(&mut transaction, &project_id, Some(&source[..])).await?;
