@@ -87,6 +87,7 @@ impl Simulate {
             thin_lists: self.thin_lists,
             encryption: self.encryption.map(|words| words.with_secret(self.encryption_secret)),
             faults: self.faults.into_iter().collect(),
+            keep_answers: false,
             state_file: self.state,
         };
         let failed = |error| AppError::Other { message: chain(&error), exit: Exit::Failure };

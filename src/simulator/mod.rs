@@ -94,6 +94,8 @@ pub struct Options {
     pub encryption: Option<Encryption>,
     /// What to do wrong.
     pub faults: Faults,
+    /// Whether [`Served`] holds what was answered: for a test that judges what became of it.
+    pub keep_answers: bool,
     /// Where to keep the state between runs. Its seed, initial, history and life win over the ones given here.
     pub state_file: Option<PathBuf>,
 }
@@ -114,6 +116,7 @@ impl Default for Options {
             thin_lists: false,
             encryption: None,
             faults: Faults::default(),
+            keep_answers: false,
             state_file: None,
         }
     }

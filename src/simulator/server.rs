@@ -43,6 +43,9 @@ pub struct Served {
     pub items: usize,
     /// Whether `x-api-key` was right. The key itself is never kept.
     pub key_ok: bool,
+    /// The answer's text, if it was sent whole and [`Options::keep_answers`] says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 /// Older requests are forgotten, so that a demo can run for weeks.
@@ -232,6 +235,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let answer = vendor::answer(&incoming, &mut world, &mut mischief, &shared.options, now);
         (answer, mischief.happens(Fault::Slow, number), mischief.happens(Fault::ClockSkew, number))
     };
+    let kept = shared.options.keep_answers && answer.ending == Ending::Whole;
     shared.note(Served {
         number,
         at: now,
@@ -242,6 +246,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         status: if answer.ending == Ending::Stalled { 0 } else { answer.status },
         items: answer.items,
         key_ok,
+        answer: kept.then(|| answer.body.clone()),
     });
     if let Some(wait) = slow {
         let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
