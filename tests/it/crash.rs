@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use sqlx::PgPool;
 
 use crate::support::program::{self, Program, eventually};
+use crate::support::random::Random;
 use crate::support::{Database, world};
 
 /// Repeats a failure: the seed that it printed.
@@ -34,7 +35,7 @@ async fn p3_an_import_of_20_000_killed_at_20_random_points_equals_an_uninterrupt
     };
     let mut undisturbed = Program::start(once(&calm_vendor, &calm));
 
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment(SEED);
     // The last point leaves a page or two for the one that is not killed.
     let mut points: Vec<u64> = (0..KILLS).map(|_| random.below(PAGES - 3)).collect();
     points.sort_unstable();
@@ -83,7 +84,7 @@ async fn p3_a_daemon_killed_in_its_first_pass_goes_on_when_it_is_started_again()
         let changes = [("api.count", "50"), ("lease.holder", "test"), ("poll.interval", "1s"), ("log.format", "text")];
         program::command(&["run"], &vendor.base_url(), &database.url, &changes)
     };
-    let mut random = Random::from_environment();
+    let mut random = Random::from_environment(SEED);
     for moment in [Moment::InTransaction, Moment::InWrite, Moment::Any, Moment::InTransaction] {
         let mut daemon = Program::start(run(&killed));
         let point = random.below(3) + pages(&killed.pool).await;
@@ -286,24 +287,4 @@ async fn each_event_once(database: &Database) {
     assert_eq!(events, database.number("select last_position from argos.outbox_counter").await);
     let versions = "select count(*) from argos.submission_versions";
     assert_eq!(database.number(versions).await, database.number("select sum(version) from argos.submissions").await);
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn from_environment() -> Self {
-        let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a number"));
-        let seed = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
-        println!("{SEED}={seed} repeats this");
-        Self(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
 }

@@ -162,6 +162,28 @@ async fn stuck(
     (daemon, lock)
 }
 
+/// As on a full disk, or when nobody reads any more.
+#[tokio::test]
+async fn p9_a_log_that_cannot_be_written_stops_nothing() {
+    let vendor = vendor(100, "").await;
+    let database = Database::fresh().await;
+    let run = run(&vendor, &database, &[("log.level", "info"), ("lease.holder", "test")]);
+    let mut mute = Command::new("sh");
+    mute.args(["-c", "exec \"$0\" run 2>/dev/full"]).arg(run.get_program());
+    mute.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut daemon = Program::start(mute);
+    eventually("everything is mirrored", async || {
+        match database.number("select count(*) from argos.submissions").await {
+            100 => Ok(()),
+            few => Err(few),
+        }
+    })
+    .await;
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.end().await.code, Some(0));
+    assert_eq!(database.text("select max(holder) from argos.leases").await, None, "the lease is given back");
+}
+
 #[tokio::test]
 async fn a_second_signal_aborts() {
     let (vendor, database) = (vendor(10, "").await, Database::fresh().await);

@@ -405,7 +405,16 @@ async fn a_daemon_ends_with_its_terminal() {
         .await;
     };
     leads(true).await;
+    let holder = place.database.text("select max(holder) from argos.leases").await.unwrap();
+    let process = std::path::Path::new("/proc").join(holder.rsplit_once(':').unwrap().1);
     terminal.kill();
+    eventually("its end", async || match std::fs::read_to_string(process.join("status")) {
+        Err(_) => Ok(()),
+        // Who reaps it is not ours to say.
+        Ok(status) if status.contains("State:\tZ") => Ok(()),
+        Ok(status) => Err(status),
+    })
+    .await;
     // Given back: it has come to its end in the usual way.
     leads(false).await;
 }

@@ -6,6 +6,7 @@ pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod random;
 pub mod relay;
 pub mod rows;
 pub mod vendor;

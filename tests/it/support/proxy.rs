@@ -1,5 +1,6 @@
 //! Stands between a daemon and its PostgreSQL, and can fall silent: no answer, no closed connection.
 
+use argos_sync::store::database::options;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -17,9 +18,14 @@ pub struct Proxy {
 impl Proxy {
     /// One in front of a database.
     pub async fn before(database: &Database) -> Self {
+        Self::to(&database.url).await
+    }
+
+    /// One in front of the database at a URL.
+    pub async fn to(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let behind = database.pool.connect_options();
-        let mut url = Url::parse(&database.url).unwrap();
+        let behind = options(url).unwrap();
+        let mut url = Url::parse(url).unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
         url.set_query(Some("sslmode=disable"));
@@ -30,11 +36,14 @@ impl Proxy {
                 let (client, _) = listener.accept().await.unwrap();
                 let directory = behind.get_socket().map(|path| path.to_string_lossy().into_owned());
                 let host = directory.unwrap_or_else(|| behind.get_host().to_owned());
+                // A server that is down: the client's connection is closed.
                 if host.starts_with('/') {
                     let socket = format!("{host}/.s.PGSQL.{}", behind.get_port());
-                    join(client, UnixStream::connect(socket).await.unwrap(), &listens);
+                    let Ok(server) = UnixStream::connect(socket).await else { continue };
+                    join(client, server, &listens);
                 } else {
-                    join(client, TcpStream::connect((host, behind.get_port())).await.unwrap(), &listens);
+                    let Ok(server) = TcpStream::connect((host, behind.get_port())).await else { continue };
+                    join(client, server, &listens);
                 }
             }
         });

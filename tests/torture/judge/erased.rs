@@ -1,0 +1,88 @@
+//! P7: nothing is erased that the vendor did not twice deny by id, and what is erased is nowhere.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::history::Versions;
+use super::served::{Answer, Kind};
+use super::state::{State, left_of_deleted};
+use super::{Evidence, Violation, broken};
+
+/// Shorter texts could stand anywhere.
+const TELLING: usize = 8;
+
+/// Looks at every receipt.
+pub fn confirmed_and_gone(
+    evidence: &Evidence,
+    answers: &[Answer],
+    versions: &Versions,
+    violations: &mut Vec<Violation>,
+) {
+    for (id, versions) in versions {
+        for version in versions.iter().filter(|version| ["erased", "removed"].contains(&version.cause.as_str())) {
+            let receipt = |row: &&Value| row["submission_id"] == **id && row["version"] == version.number;
+            let Some(receipt) = evidence.rows("erasure_receipts").iter().find(receipt) else {
+                violations.push(broken("P7", id, "something was erased without a receipt"));
+                continue;
+            };
+            let denials = answers.iter().filter(|answer| denies(answer, id, receipt)).count();
+            if denials < 2 {
+                violations.push(broken("P7", id, format!("it was erased after {denials} denials by id")));
+            }
+        }
+    }
+    let everybody: Vec<&State> = answers.iter().flat_map(|answer| answer.items.values()).collect();
+    for receipt in evidence.rows("erasure_receipts") {
+        let id = receipt["submission_id"].as_str().unwrap_or_default();
+        if receipt["mode"] != "erase" || !receipt["reappeared_at"].is_null() {
+            continue;
+        }
+        let fields: BTreeSet<&str> =
+            receipt["fields"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let erased = |name: &str| match receipt["kind"].as_str() {
+            Some("fields") => fields.contains(name),
+            _ => !left_of_deleted(name),
+        };
+        let shown: Vec<&State> = answers.iter().filter_map(|answer| answer.items.get(id)).collect();
+        let mut texts = BTreeSet::new();
+        let mut others = BTreeSet::new();
+        for state in &shown {
+            for (name, value) in *state {
+                leaves(value, if erased(name) { &mut texts } else { &mut others });
+            }
+        }
+        for state in everybody.iter().filter(|state| !shown.iter().any(|own| std::ptr::eq(*own, **state))) {
+            state.values().for_each(|value| leaves(value, &mut others));
+        }
+        let telling = texts.difference(&others).filter(|text| text.len() >= TELLING && !text.starts_with("number "));
+        if let Some(left) = telling.into_iter().find(|text| evidence.dump.contains(text.as_str())) {
+            violations.push(broken("P7", id, format!("{left:?} was erased and is still there")));
+        }
+    }
+}
+
+/// Whether an answer by id does not show what was erased.
+fn denies(answer: &Answer, id: &str, receipt: &Value) -> bool {
+    if !matches!(&answer.kind, Kind::Id(asked) if asked == id) {
+        return false;
+    }
+    let Some(shown) = answer.items.get(id) else { return true };
+    match receipt["kind"].as_str() {
+        Some("gone") => false,
+        Some("blanked") => shown.keys().all(|name| left_of_deleted(name)),
+        _ => {
+            let fields = receipt["fields"].as_array();
+            fields.is_some_and(|fields| fields.iter().filter_map(Value::as_str).any(|name| !shown.contains_key(name)))
+        }
+    }
+}
+
+fn leaves(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(into.insert(text.clone())),
+        Value::Array(all) => all.iter().for_each(|one| leaves(one, into)),
+        Value::Object(all) => all.values().for_each(|one| leaves(one, into)),
+        _ => {}
+    }
+}

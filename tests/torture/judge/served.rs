@@ -1,0 +1,100 @@
+//! The vendor's log: which whole answers there were, and which of them somebody went on from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::state::{State, normal, state};
+use super::{Violation, broken};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A page of a list.
+    List,
+    /// A page of screenings alone.
+    Aml,
+    /// One submission.
+    Id(String),
+}
+
+/// A whole answer that holds a list of items.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its place among the requests.
+    pub number: u64,
+    /// When the request came in, in microseconds.
+    pub at: i64,
+    pub kind: Kind,
+    /// Its `nextpageKey`: id and date.
+    pub next: Option<(String, String)>,
+    /// What it says of whom; where an id stands twice, the later place counts.
+    pub items: BTreeMap<String, State>,
+}
+
+/// All whole answers with items, in the order of their requests.
+pub fn answers(log: &[Value]) -> Vec<Answer> {
+    let mut answers: Vec<_> = log.iter().filter_map(answer).collect();
+    answers.sort_by_key(|answer| answer.number);
+    answers
+}
+
+fn answer(served: &Value) -> Option<Answer> {
+    let body: Value = serde_json::from_str(served["answer"].as_str()?).ok()?;
+    let list = body["Items"].as_array().filter(|_| served["status"] == 200)?;
+    let asked = parameters(served);
+    let kind = match (asked.get("submission_id"), asked.get("request_type")) {
+        (Some(id), _) => Kind::Id(id.clone()),
+        (None, Some(_)) => Kind::Aml,
+        (None, None) => Kind::List,
+    };
+    let key = &body["nextpageKey"];
+    let next = key["id"].as_str().map(|id| (id.to_owned(), text(&key["created_at"])));
+    let items = list.iter().filter_map(|item| {
+        let id = item["submission_id"].as_str().filter(|id| !id.is_empty())?;
+        Some((id.to_owned(), state(&normal(item))))
+    });
+    Some(Answer { number: served["number"].as_u64()?, at: micros(&served["at"])?, kind, next, items: items.collect() })
+}
+
+/// The request's parameters, from the URL and from the body.
+fn parameters(served: &Value) -> BTreeMap<String, String> {
+    let query = served["query"].as_str().unwrap_or_default();
+    let mut all: BTreeMap<String, String> =
+        url::form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+    if let Ok(Value::Object(body)) = serde_json::from_str(served["body"].as_str().unwrap_or_default()) {
+        all.extend(body.iter().map(|(name, value)| (name.clone(), text(value))));
+    }
+    all
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A moment in microseconds.
+pub fn micros(value: &Value) -> Option<i64> {
+    Some(chrono::DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros())
+}
+
+/// The numbers of the requests whose answers were taken over, as the walks say that went on from them. A place that no
+/// whole answer led to breaks P3.
+pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Violation>) -> BTreeSet<u64> {
+    let mut applied = BTreeSet::new();
+    let mut last: BTreeMap<&str, (&Value, &Value)> = BTreeMap::new();
+    for row in progress.iter().filter(|row| row["by_id"] == false) {
+        let place = (&row["started_at"], &row["pages"]);
+        let lane = row["lane"].as_str().unwrap_or_default();
+        if last.insert(lane, place) == Some(place) {
+            continue;
+        }
+        let key = row["cursor_id"].as_str().map(|id| (id.to_owned(), text(&row["cursor_date"])));
+        let Some(at) = micros(&row["at"]) else { continue };
+        let before = answers.iter().rev().filter(|answer| answer.at <= at && !matches!(answer.kind, Kind::Id(_)));
+        match before.into_iter().find(|answer| answer.next == key) {
+            Some(answer) => drop(applied.insert(answer.number)),
+            None => violations.push(broken("P3", "", format!("no whole answer led to {row}"))),
+        }
+    }
+    applied
+}

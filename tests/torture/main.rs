@@ -1,0 +1,65 @@
+//! Seeded histories: a vendor whose submissions live and change, the real daemon between it and a real PostgreSQL, and
+//! faults of all three, as a seed draws them. In the end faults stop, the mirror must become equal to the vendor, and a
+//! judge that knows only what was served and what the tables hold looks at everything that happened.
+//!
+//! `make torture SEED=n RUNS=k` runs many. What a seed draws is always the same; how it falls in with the work of three
+//! processes is not, so that a seed that failed may need several runs to fail again.
+
+#![allow(unreachable_pub, reason = "nothing outside reaches a test")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod draw;
+mod judge;
+mod report;
+mod server;
+mod stage;
+#[path = "../it/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "these need a few of the other tests' tools")]
+mod support;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use self::report::Report;
+use self::server::Server;
+
+/// The first seed, and how many from there on.
+const SEED: &str = "ARGOS_SYNC_TORTURE_SEED";
+const RUNS: &str = "ARGOS_SYNC_TORTURE_RUNS";
+/// How many histories run beside each other.
+const WORKERS: &str = "ARGOS_SYNC_TORTURE_WORKERS";
+/// For how many minutes new histories are begun, instead of a number of them.
+const MINUTES: &str = "ARGOS_SYNC_TORTURE_MINUTES";
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_to_p13_seeded_histories_break_no_promise() {
+    support::world::install_tls();
+    let (first, workers) = (setting(SEED, 1), setting(WORKERS, 2));
+    let runs = setting(RUNS, if std::env::var_os(MINUTES).is_some() { u64::MAX } else { 8 });
+    let (began, minutes) = (Instant::now(), setting(MINUTES, u64::MAX / 60));
+    let report = Report::open();
+    let seeds = Arc::new(Mutex::new((0..runs).map(move |run| first + run)));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..workers {
+        let (seeds, report) = (Arc::clone(&seeds), report.clone());
+        tasks.spawn(async move {
+            let mut server = Server::start().await;
+            while began.elapsed().as_secs() < minutes * 60 {
+                let Some(seed) = seeds.lock().await.find(|seed| !report.has(*seed)) else { break };
+                let outcome = stage::play(seed, &mut server).await;
+                report.note(seed, &outcome);
+            }
+            server.stop().await;
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    report.conclude();
+}

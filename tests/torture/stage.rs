@@ -1,0 +1,497 @@
+//! Plays one history.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use argos_sync::clock::Clock;
+use argos_sync::simulator::{Faults, Simulator};
+use chrono::TimeDelta;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::draw::{self, Change, Deed};
+use crate::judge::{self, Evidence, Violation};
+use crate::report::Outcome;
+use crate::server::Server;
+use crate::support::process::argos_sync;
+use crate::support::program::Program;
+use crate::support::proxy::Proxy;
+use crate::support::random::Random;
+
+/// How long the mirror may take to become equal to the vendor once all is calm.
+const CALM: Duration = Duration::from_secs(90);
+
+/// More lines than this in a history are a flood.
+const MOST_LINES: usize = 5_000;
+
+const PROJECTS: [&str; 2] = ["one", "two"];
+
+/// What a trigger notes of every step of a walk, and by which transaction.
+const NOTES: &str = "
+    create schema judge;
+    create table judge.progress (seq bigint generated always as identity, xid bigint, at timestamptz, project_id text,
+        lane text, view text, by_id boolean, from_day date, to_day date, started_at timestamptz,
+        cursor_id text, cursor_date text, pages bigint, completed_at timestamptz);
+    create function judge.note() returns trigger language plpgsql as $$ begin
+        insert into judge.progress (xid, at, project_id, lane, view, by_id, from_day, to_day, started_at, cursor_id,
+                                    cursor_date, pages, completed_at)
+        values (pg_current_xact_id()::text::bigint, clock_timestamp(), new.project_id, new.lane, new.view, new.by_id,
+                new.from_day, new.to_day, new.started_at, new.cursor_id, new.cursor_date, new.pages, new.completed_at);
+        return null;
+    end $$;
+    create trigger note after insert or update on argos.walks for each row execute function judge.note();
+";
+
+/// Between taking positions in the outbox and committing them, some time passes.
+const SLOW_COMMITS: &str = "
+    create function judge.linger() returns trigger language plpgsql as $$ begin
+        perform pg_sleep(random() * 0.03);
+        return null;
+    end $$;
+    create constraint trigger linger after insert on argos.outbox deferrable initially deferred
+        for each row when (new.ordinal = 0) execute function judge.linger();
+";
+
+/// Everything of a history.
+struct Stage<'s> {
+    server: &'s mut Server,
+    url: String,
+    pool: PgPool,
+    vendors: Vec<(Simulator, String, bool)>,
+    daemons: Vec<Daemon>,
+    random: Random,
+    outcome: Outcome,
+    removed: Vec<(usize, Value)>,
+    number: u64,
+}
+
+struct Daemon {
+    config: PathBuf,
+    proxy: Proxy,
+    program: Program,
+    said: String,
+}
+
+impl Daemon {
+    fn start(config: &PathBuf) -> Program {
+        let mut command = argos_sync();
+        command.arg("run").arg("--config").arg(config);
+        Program::start(command)
+    }
+
+    /// Whatever ran before is gone; what it said is kept.
+    fn again(&mut self) {
+        self.program.kill();
+        self.said.push_str(&self.program.stderr());
+        self.program = Self::start(&self.config);
+    }
+
+    fn ensure(&mut self) {
+        if !self.program.runs() {
+            self.again();
+        }
+    }
+}
+
+/// Plays the history of a seed.
+pub async fn play(seed: u64, server: &mut Server) -> Outcome {
+    let began = Instant::now();
+    let directory = tempfile::tempdir().unwrap();
+    let mut stage = Stage::set(seed, server, &directory).await;
+    let (stop, stopped) = watch::channel(false);
+    let reader = read_outbox(stage.pool.clone(), stopped);
+    let plan = draw::deeds(&mut stage.random);
+    for (pause, deed) in plan {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let what = format!("{deed:?}");
+        let at = began.elapsed().as_secs_f64();
+        stage.act(deed).await;
+        stage.outcome.deeds.push(format!("{what} at {at:.1} s for {:.1} s", began.elapsed().as_secs_f64() - at));
+    }
+    stage.outcome.deeds.push(format!("Calm at {:.1} s", began.elapsed().as_secs_f64()));
+    stage.calm().await;
+    let evidence = stage.converge().await;
+    stage.outcome.deeds.push(format!("Equal at {:.1} s", began.elapsed().as_secs_f64()));
+    stage.end().await;
+    // What was committed while the daemons ended counts, too.
+    let ended = stage.evidence().await;
+    let (read, outbox) = {
+        stop.send_replace(true);
+        (reader.await.unwrap(), stage.outbox().await)
+    };
+    let mut violations = std::mem::take(&mut stage.outcome.violations);
+    violations.extend(evidence);
+    violations.extend(judge::read_everything(&read, &outbox));
+    for evidence in &ended {
+        violations.extend(judge::judge(evidence));
+        stage.count("requests", evidence.served.len());
+        for (name, table) in
+            [("versions", "submission_versions"), ("events", "outbox"), ("erasures", "erasure_receipts")]
+        {
+            stage.count(name, evidence.tables[table].len());
+        }
+    }
+    let mut outcome = std::mem::take(&mut stage.outcome);
+    outcome.violations = violations;
+    outcome.seconds = began.elapsed().as_secs_f64();
+    stage.pool.close().await;
+    let url = stage.url.clone();
+    drop(stage);
+    server.remove(&url).await;
+    outcome
+}
+
+impl<'s> Stage<'s> {
+    async fn set(seed: u64, server: &'s mut Server, directory: &TempDir) -> Self {
+        let mut random = Random::of(seed);
+        let url = server.database().await;
+        // Terminated sessions are replaced.
+        let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+        sqlx::raw_sql(NOTES).execute(&pool).await.unwrap();
+        if random.chance(30) {
+            sqlx::raw_sql(SLOW_COMMITS).execute(&pool).await.unwrap();
+        }
+        let projects = if random.chance(40) { 2 } else { 1 };
+        let mut vendors = Vec::new();
+        for _ in 0..projects {
+            let (options, manner) = draw::options(&mut random);
+            let thin = options.thin_lists;
+            vendors.push((Simulator::start(options, Clock::system()).await.unwrap(), manner, thin));
+        }
+        let settings = settings(&vendors, &mut random);
+        let mut daemons = Vec::new();
+        for number in 0..if random.chance(35) { 2 } else { 1 } {
+            let proxy = Proxy::to(&url).await;
+            let config = directory.path().join(format!("daemon-{number}.toml"));
+            std::fs::write(&config, settings.replace("DATABASE_URL", &proxy.url)).unwrap();
+            let program = Daemon::start(&config);
+            daemons.push(Daemon { config, proxy, program, said: String::new() });
+        }
+        let mut outcome = Outcome::default();
+        outcome.deeds.push(format!(
+            "Setting({projects} projects, {} daemons, {:?})",
+            daemons.len(),
+            vendors.iter().map(|it| &it.1).collect::<Vec<_>>()
+        ));
+        Self { server, url, pool, vendors, daemons, random, outcome, removed: Vec::new(), number: 0 }
+    }
+
+    fn count(&mut self, name: &'static str, by: usize) {
+        *self.outcome.counts.entry(name).or_default() += by as u64;
+    }
+
+    async fn act(&mut self, deed: Deed) {
+        let which = self.random.below(self.daemons.len() as u64) as usize;
+        let daemon = &mut self.daemons[which];
+        match deed {
+            Deed::Vendor(change) => self.change(change),
+            Deed::Faults(faults) => {
+                let which = self.random.below(self.vendors.len() as u64) as usize;
+                let (vendor, manner, _) = &self.vendors[which];
+                vendor.set_faults(Faults::parse(manner).unwrap().and(Faults::parse(&faults).unwrap()));
+            }
+            Deed::Kill(pause) => {
+                daemon.program.kill();
+                wait(pause).await;
+                daemon.again();
+            }
+            Deed::Restart => {
+                daemon.ensure();
+                daemon.program.signal(Signal::SIGTERM);
+                let ended = daemon.program.end().await;
+                self.ended(ended.code, which);
+                self.daemons[which].again();
+            }
+            Deed::Pause(pause) => {
+                daemon.ensure();
+                daemon.program.signal(Signal::SIGSTOP);
+                wait(pause).await;
+                daemon.program.signal(Signal::SIGCONT);
+            }
+            Deed::Terminate => self.terminate().await,
+            Deed::Lock(table, pause) => {
+                let mut transaction = patiently(|| self.pool.begin()).await;
+                let lock = format!("lock table argos.{table} in access exclusive mode");
+                if sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await.is_ok() {
+                    wait(pause).await;
+                }
+                let _ = transaction.rollback().await;
+            }
+            Deed::Silence(pause) => {
+                daemon.proxy.fall_silent();
+                wait(pause).await;
+                daemon.proxy.speak();
+            }
+            Deed::ReadOnly(pause) => {
+                self.read_only("on").await;
+                wait(pause).await;
+                self.read_only("off").await;
+            }
+            Deed::RestartPostgres => self.server.restart().await,
+            Deed::CrashPostgres => self.server.crash().await,
+        }
+    }
+
+    async fn execute(&self, sql: &str) {
+        patiently(|| sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool)).await;
+    }
+
+    async fn terminate(&self) {
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and pid <> pg_backend_pid()";
+        self.execute(sql).await;
+    }
+
+    async fn read_only(&self, on: &str) {
+        self.server.read_only(&self.url, on).await;
+        self.terminate().await;
+    }
+
+    fn change(&mut self, change: Change) {
+        let which = self.random.below(self.vendors.len() as u64) as usize;
+        let vendor = &self.vendors[which].0;
+        let truth = vendor.truth();
+        if truth.is_empty() {
+            return;
+        }
+        let item = truth[self.random.below(truth.len() as u64) as usize].clone();
+        let id = item["submission_id"].as_str().unwrap_or_default().to_owned();
+        if let Some(patch) = draw::patch(change, &item, &mut self.random) {
+            return vendor.patch(&id, patch);
+        }
+        self.number += 1;
+        match change {
+            Change::Born | Change::Late(_) => {
+                let ago = match change {
+                    Change::Late(days) => TimeDelta::days(days as i64) + TimeDelta::minutes(30),
+                    _ => TimeDelta::zero(),
+                };
+                vendor.put(json!({
+                    "submission_id": format!("laid-{which}-{}", self.number),
+                    "created_at": (Clock::system().now() - ago).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+                    "kyc": {"result": "approved"},
+                    "email": format!("laid-{which}-{}@taint.example", self.number),
+                    "data": {"full_name": format!("Taintlaid{which} Number{}", self.number), "date_of_birth": "1990-02-03"},
+                }));
+            }
+            Change::Blanked => vendor.blank(&id),
+            Change::Gone => {
+                vendor.remove(&id);
+                self.removed.push((which, item));
+            }
+            Change::Back => {
+                if let Some((which, item)) = self.removed.pop() {
+                    self.vendors[which].0.put(item);
+                }
+            }
+            Change::Spoiled => {
+                vendor.put_raw(
+                    &format!("raw-{}", self.number),
+                    Clock::system().now(),
+                    r#"{"submission_id": 7, "kyc": []}"#,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// All faults end.
+    async fn calm(&mut self) {
+        for (vendor, manner, _) in &self.vendors {
+            vendor.set_faults(Faults::parse(manner).unwrap());
+            vendor.freeze();
+        }
+        for daemon in &mut self.daemons {
+            daemon.proxy.speak();
+        }
+    }
+
+    /// Waits until the mirror equals the vendor: what is still different after a long time.
+    async fn converge(&mut self) -> Vec<Violation> {
+        let began = Instant::now();
+        loop {
+            for which in 0..self.daemons.len() {
+                // As systemd does.
+                if !self.daemons[which].program.runs() {
+                    let ended = self.daemons[which].program.end().await;
+                    self.ended(ended.code, which);
+                    self.daemons[which].again();
+                }
+            }
+            let differences: Vec<_> = self.evidence().await.iter().flat_map(judge::differences).collect();
+            if differences.is_empty() || began.elapsed() > CALM {
+                return differences;
+            }
+            wait(250).await;
+        }
+    }
+
+    fn ended(&mut self, code: Option<i32>, which: usize) {
+        let said = self.daemons[which].program.stderr();
+        // 4 and the like: the database did not answer at the start.
+        if code.is_none() || said.contains("panicked") {
+            let what = format!("a daemon ended with {code:?}");
+            self.outcome.violations.push(Violation { promise: "P9", submission: String::new(), what });
+        }
+    }
+
+    async fn end(&mut self) {
+        for which in 0..self.daemons.len() {
+            let daemon = &mut self.daemons[which];
+            if daemon.program.runs() {
+                daemon.program.signal(Signal::SIGTERM);
+            }
+            let ended = daemon.program.end().await;
+            daemon.said.push_str(&ended.stderr);
+            self.ended(ended.code, which);
+            let said = std::mem::take(&mut self.daemons[which].said);
+            if said.lines().count() > MOST_LINES || said.contains("panicked") {
+                let what = format!("a daemon said {} lines, or panicked", said.lines().count());
+                self.outcome.violations.push(Violation { promise: "P9", submission: String::new(), what });
+            }
+            self.outcome.said.push_str(&said);
+        }
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<Value> {
+        patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool)).await
+    }
+
+    async fn evidence(&self) -> Vec<Evidence> {
+        let mut all = Vec::new();
+        let tables: Vec<String> = patiently(|| {
+            sqlx::query_scalar(
+                "select relname::text from pg_class where relnamespace = 'argos'::regnamespace and relkind = 'r'",
+            )
+            .fetch_all(&self.pool)
+        })
+        .await;
+        let mut dump = String::new();
+        for table in tables {
+            let sql = format!("select coalesce(string_agg(t::text, E'\\n'), '') from argos.{table} t");
+            let text: String = patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool)).await;
+            dump.push_str(&text);
+        }
+        for (which, (vendor, _, thin)) in self.vendors.iter().enumerate() {
+            let project = PROJECTS[which];
+            let mut tables = BTreeMap::new();
+            for table in [
+                "projects",
+                "submissions",
+                "submission_versions",
+                "outbox",
+                "attempts",
+                "aml_matches",
+                "bank_verifications",
+                "counters",
+                "erasure_receipts",
+            ] {
+                let sql = format!(
+                    "select to_jsonb(t) || jsonb_build_object('xmin', t.xmin::text::bigint) from argos.{table} t
+                      where project_id = '{project}'"
+                );
+                tables.insert(table.to_owned(), self.rows(&sql).await);
+            }
+            let sql = format!("select to_jsonb(t) from judge.progress t where project_id = '{project}' order by seq");
+            tables.insert("progress".to_owned(), self.rows(&sql).await);
+            let served = vendor.requests().iter().map(|served| serde_json::to_value(served).unwrap()).collect();
+            all.push(Evidence { thin: *thin, served, tables, dump: dump.clone(), truth: vendor.truth() });
+        }
+        all
+    }
+
+    async fn outbox(&self) -> Vec<(i64, String)> {
+        patiently(|| {
+            sqlx::query_as("select position, id::text from argos.outbox order by position").fetch_all(&self.pool)
+        })
+        .await
+    }
+}
+
+/// A consumer that reads on from the last position it has seen, as README says, until it is told to stop; then once more.
+fn read_outbox(pool: PgPool, stopped: watch::Receiver<bool>) -> JoinHandle<Vec<(i64, String)>> {
+    tokio::spawn(async move {
+        let mut read: Vec<(i64, String)> = Vec::new();
+        loop {
+            let last = *stopped.borrow();
+            let mine = read.last().map_or(0, |(position, _)| *position);
+            let sql = "select position, id::text from argos.outbox where position > $1 order by position";
+            if let Ok(rows) = sqlx::query_as(sql).bind(mine).fetch_all(&pool).await {
+                read.extend::<Vec<(i64, String)>>(rows);
+                if last {
+                    return read;
+                }
+            }
+            wait(10).await;
+        }
+    })
+}
+
+async fn wait(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Again and again, while PostgreSQL is down or ends sessions.
+async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(mut ask: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        wait(20).await;
+    }
+}
+
+fn settings(vendors: &[(Simulator, String, bool)], random: &mut Random) -> String {
+    let mut text = format!(
+        r#"[api]
+count = {}
+timeout = "2s"
+connect_timeout = "1s"
+read_timeout = "1s"
+max_response_bytes = "2MiB"
+retries = 2
+backoff_initial = "20ms"
+backoff_max = "100ms"
+retry_after_max = "1500ms"
+requests_per_second = 200
+requests_per_day = 100_000_000
+[poll]
+interval = "1s"
+lookback = "{}d"
+open_interval = "1s"
+sweep_interval = "1s"
+canary_interval = "4s"
+[erasure]
+confirm_after = "1s"
+[database]
+url = "DATABASE_URL"
+connect_timeout = "2s"
+statement_timeout = "1500ms"
+[lease]
+ttl = "2s"
+[http]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+[shutdown]
+grace = "5s"
+"#,
+        random.between(4, 12),
+        random.between(1, 3),
+    );
+    for ((vendor, _, _), project) in vendors.iter().zip(PROJECTS) {
+        text.push_str(&format!(
+            "[[projects]]\nid = \"{project}\"\nkey = \"simulated-key\"\nbase_url = \"{}\"\n",
+            vendor.base_url()
+        ));
+    }
+    text
+}
