@@ -57,8 +57,10 @@ pub enum Change {
     Back,
     /// Some personal fields are removed.
     FieldsRemoved,
-    /// A text that is no submission stands in its place, or it is mended.
+    /// A text that is no submission stands among the others.
     Spoiled,
+    /// The screening is missing for a while.
+    Unscreened,
 }
 
 /// Deletions, and how many a history has of each: more would be a mass vanish.
@@ -137,6 +139,7 @@ fn change(random: &mut Random, deletions: &mut [usize; 3]) -> Change {
         62..66 => Change::Born,
         88..92 => Change::Back,
         92..94 => Change::Spoiled,
+        94..97 => Change::Unscreened,
         _ => Change::Late(random.below(10)),
     }
 }
@@ -196,6 +199,7 @@ pub fn patch(change: Change, item: &Value, random: &mut Random) -> Option<Value>
             );
             json!({"kyc": {"attempts": attempts}})
         }
+        Change::Unscreened => json!({"aml": null}),
         Change::Memo => json!({"memo": {"text": format!("memo of {number}")}}),
         Change::FieldsRemoved => json!({"data": {"full_name": null, "date_of_birth": null}, "email": null}),
         _ => return None,

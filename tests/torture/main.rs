@@ -25,11 +25,27 @@ use tokio::sync::Mutex;
 use self::report::Report;
 use self::server::Server;
 
+/// Mistakes in the program that the judge must notice: `make mutants` tries them.
+#[test]
+fn every_mutant_can_be_made() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/mutants");
+    let mutants: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(mutants.len() >= 15, "{mutants:?}");
+    for mutant in mutants {
+        let mut git = std::process::Command::new("git");
+        let tried =
+            git.args(["apply", "--check"]).arg(&mutant).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(tried.status.success(), "{} no longer fits the sources: {tried:?}", mutant.display());
+    }
+}
+
 /// The first seed, and how many from there on.
 const SEED: &str = "ARGOS_SYNC_TORTURE_SEED";
 const RUNS: &str = "ARGOS_SYNC_TORTURE_RUNS";
 /// How many histories run beside each other.
 const WORKERS: &str = "ARGOS_SYNC_TORTURE_WORKERS";
+/// Whether the first history that breaks a promise is the last one.
+const UNTIL_BROKEN: &str = "ARGOS_SYNC_TORTURE_UNTIL_BROKEN";
 /// For how many minutes new histories are begun, instead of a number of them.
 const MINUTES: &str = "ARGOS_SYNC_TORTURE_MINUTES";
 
@@ -50,7 +66,8 @@ async fn p1_to_p13_seeded_histories_break_no_promise() {
         let (seeds, report) = (Arc::clone(&seeds), report.clone());
         tasks.spawn(async move {
             let mut server = Server::start().await;
-            while began.elapsed().as_secs() < minutes * 60 {
+            let over = || std::env::var_os(UNTIL_BROKEN).is_some() && report.is_broken();
+            while began.elapsed().as_secs() < minutes * 60 && !over() {
                 let Some(seed) = seeds.lock().await.find(|seed| !report.has(*seed)) else { break };
                 let outcome = stage::play(seed, &mut server).await;
                 report.note(seed, &outcome);

@@ -51,6 +51,11 @@ impl Report {
         self.lines.lock().unwrap().iter().any(|line| line["seed"] == seed)
     }
 
+    /// Whether a promise was broken.
+    pub fn is_broken(&self) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line["violations"].as_array().is_some_and(|all| !all.is_empty()))
+    }
+
     /// Notes a history's outcome.
     pub fn note(&self, seed: u64, outcome: &Outcome) {
         let violations: Vec<String> =

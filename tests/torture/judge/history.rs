@@ -76,6 +76,17 @@ pub fn explained(
             violations.push(broken("P2", id, "its versions are not numbered from 1 on"));
         }
         let gone = taken_out(evidence, id);
+        for pair in versions.windows(2) {
+            let deleted = ["erased", "removed"].contains(&pair[1].cause.as_str());
+            let back = pair[1].cause == "reappeared";
+            if pair[0].state == pair[1].state && !deleted && !back && !versions.iter().any(|one| one.cause == "erased")
+            {
+                violations.push(broken("P2", id, format!("version {} changes nothing", pair[1].number)));
+            }
+            if pair[0].cause == "erased" && !(back && pair[1].view == "id") && evidence.gone(id) {
+                violations.push(broken("P7", id, format!("version {} brings back who was deleted", pair[1].number)));
+            }
+        }
         let compared: Vec<State> = versions.iter().map(|version| without(&version.state, &gone)).collect();
         let chain = Chain { versions, states: &compared, thin: evidence.thin };
         // How many of the versions there may be after each answer.
@@ -107,6 +118,13 @@ pub fn explained(
             let what = format!("version {} was never served{}", last + 1, chain.why(last, None));
             violations.push(broken("P2", id, what));
         }
+    }
+}
+
+impl Evidence {
+    /// Whether a submission was once deleted as a whole, and not only blanked.
+    fn gone(&self, id: &str) -> bool {
+        self.rows("erasure_receipts").iter().any(|row| row["submission_id"] == *id && row["kind"] == "gone")
     }
 }
 

@@ -81,12 +81,17 @@ pub fn micros(value: &Value) -> Option<i64> {
 /// whole answer led to breaks P3.
 pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Violation>) -> BTreeSet<u64> {
     let mut applied = BTreeSet::new();
-    let mut last: BTreeMap<&str, (&Value, &Value)> = BTreeMap::new();
+    let mut last: BTreeMap<&str, (&Value, i64)> = BTreeMap::new();
     for row in progress.iter().filter(|row| row["by_id"] == false) {
-        let place = (&row["started_at"], &row["pages"]);
+        let place = (&row["started_at"], row["pages"].as_i64().unwrap_or_default());
         let lane = row["lane"].as_str().unwrap_or_default();
-        if last.insert(lane, place) == Some(place) {
+        let before = last.insert(lane, place);
+        if before == Some(place) {
             continue;
+        }
+        let walked = before.filter(|before| before.0 == place.0).map_or(0, |before| before.1);
+        if place.1 != walked + 1 {
+            violations.push(broken("P3", "", format!("after page {walked} of a walk comes {row}")));
         }
         let key = row["cursor_id"].as_str().map(|id| (id.to_owned(), text(&row["cursor_date"])));
         let Some(at) = micros(&row["at"]) else { continue };
