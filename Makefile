@@ -1,12 +1,13 @@
 # make demo   set up, and show the main job        (ARGS="--for 20s" ends by itself, --json prints a summary)
 # make test   set up, and pass all tests
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while (ARGS=sweep, news or changes: only these)
+# make fuzz   fuzz what reads answers and settings, 60 seconds each (ARGS="300 decode": so long, only this); needs cargo-fuzz
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test years deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test years fuzz deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -26,6 +27,9 @@ test: setup
 # have a fifth of the submissions. Each tells how far it has come.
 years: setup
 	ARGOS_SYNC_YEARS_SUBMISSIONS=50000 $(CARGO) test --locked --profile years --test it years::$(ARGS) -- --nocapture --test-threads 2
+
+fuzz:
+	tests/fuzz/run $(ARGS)
 
 # Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
 deploy-check: target/debug/argos-sync

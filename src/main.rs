@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use argos_sync::chain::chain;
 use argos_sync::cli::Cli;
 use argos_sync::exit::Exit;
+use argos_sync::words::harmless;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     match Cli::parse().execute() {
         Ok(()) => Exit::Ok.into(),
         Err(error) => {
-            eprintln!("argos-sync: {}", chain(&error));
+            eprintln!("argos-sync: {}", harmless(&chain(&error)));
             if let Some(advice) = error.advice() {
                 eprintln!("{advice}");
             }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::envelope::RawItem;
+use super::scan::{exponents, nesting};
 use crate::config::Limits;
 use crate::domain::drift::{self, Drift, drift};
 use crate::domain::submission::Submission;
@@ -18,8 +19,16 @@ pub struct Refusal {
 
 impl Refusal {
     /// All reasons, for metrics that stand at 0 from the start.
-    pub const REASONS: [&'static str; 7] =
-        ["no_id", "too_large", "too_deep", "too_many_children", "numbers_too_long", "not_json", "refused_by_database"];
+    pub const REASONS: [&'static str; 8] = [
+        "no_id",
+        "too_large",
+        "too_many_values",
+        "too_deep",
+        "too_many_children",
+        "numbers_too_long",
+        "not_json",
+        "refused_by_database",
+    ];
 
     /// PostgreSQL refused the item when it was to be written.
     pub const BY_DATABASE: Self = Self {
@@ -37,6 +46,9 @@ pub fn decode(raw: RawItem<'_>, limits: &Limits, counts: &mut Drift) -> Result<S
     let Some(submission_id) = raw.submission_id else {
         return refuse("no_id", "the item has no submission_id of 1 to 256 characters without control characters");
     };
+    if raw.is_heavy() {
+        return refuse("too_many_values", "the item is made of so many values that they would fill the memory");
+    }
     let text = without_refused_characters(raw.json);
     if text.is_some() {
         drift(counts, "replaced_characters");
@@ -66,46 +78,6 @@ const TOO_DEEP: &str = "the item is nested deeper than limits.item_depth";
 /// Digits that the exponents of an item's numbers may stand for. PostgreSQL keeps `1e100000` in a few bytes and writes it
 /// in full whenever it is read: a small item of such numbers would fill its memory, and ours.
 const LONGEST_NUMBERS: usize = 20_000;
-
-/// How many digits the exponents in a JSON text stand for.
-fn exponents(json: &str) -> usize {
-    let (mut sum, mut in_text, mut escaped, mut before) = (0usize, false, false, 0u8);
-    for (at, byte) in json.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'e' | b'E' if !in_text && before.is_ascii_digit() => {
-                let digits = json[at + 1..].trim_start_matches(['+', '-']).bytes().take_while(u8::is_ascii_digit);
-                let exponent =
-                    digits.fold(0usize, |sum, digit| sum.saturating_mul(10).saturating_add((digit - b'0').into()));
-                sum = sum.saturating_add(exponent);
-            }
-            _ => {}
-        }
-        before = byte;
-    }
-    sum
-}
-
-/// The deepest nesting of objects and lists in a JSON text.
-fn nesting(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
 
 /// Replaces the escapes that PostgreSQL's jsonb refuses, `\u0000` and lone surrogates, by U+FFFD. `None`: there are none.
 fn without_refused_characters(json: &str) -> Option<String> {
@@ -145,6 +117,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::change::news;
+    use crate::domain::field::{ATTEMPT, BANK, MATCH, SUBMISSION};
+    use crate::domain::submission::State;
 
     fn limits() -> Limits {
         Limits { item_bytes: 10_000, item_depth: 8, item_children: 3, page_items: 10, walk_pages: 10 }
@@ -166,6 +141,22 @@ mod tests {
         assert_eq!(reason("{\"a\":1e99999999999999999999999}", Some("s")), Some("numbers_too_long"));
         assert_eq!(reason("{\"1e99999\":\"2e99999 \\\"3e99999\",\"a\":[1e15000,1e+400,true]}", Some("s")), None);
         assert_eq!(reason("{\"a\":\"[[[[[[[[[[[[\\\"[[\"}", Some("s")), None);
+    }
+
+    #[test]
+    fn p10_p12_an_item_of_very_many_values_is_refused_before_it_is_decoded() {
+        let limits = Limits { item_bytes: 1 << 20, item_depth: 64, ..limits() };
+        let reason = |json: &str| {
+            let raw = RawItem { json, submission_id: Some("s") };
+            decode(raw, &limits, &mut Drift::new()).err().map(|refusal| refusal.reason)
+        };
+        let of = |value: &str, count| format!("{{\"x\":[{}]}}", vec![value; count].join(","));
+        assert_eq!(reason(&of("1", 500_000)), Some("too_many_values"));
+        assert_eq!(reason(&of("{\"\":0}", 100_000)), Some("too_many_values"));
+        // As many attempts as are let in, each with every documented member.
+        let attempt =
+            format!("{{{},\"liveness\":{{\"a\":1}},\"verification\":{{\"a\":1}}}}", vec!["\"member\":1"; 30].join(","));
+        assert_eq!(reason(&of(&attempt, 2_000)), None);
     }
 
     #[test]
@@ -191,5 +182,48 @@ mod tests {
                 prop_assert_eq!(without_refused_characters(&text), None);
             }
         }
+
+        #[test]
+        fn p10_whatever_json_an_item_is_it_is_decoded_or_refused(item in any_json()) {
+            let limits = Limits { item_depth: 4, ..limits() };
+            let mut counts = Drift::new();
+            let raw = RawItem { json: &item.to_string(), submission_id: Some("s") };
+            if let Ok(submission) = decode(raw, &limits, &mut counts) {
+                let state = &submission.state;
+                prop_assert_eq!(&State::of(state.value()), state);
+                let attempts = submission.attempt_rows(&mut counts).len();
+                prop_assert!(attempts <= limits.item_children);
+                submission.row(&mut counts);
+                submission.match_rows(&mut counts);
+                submission.bank_row(&mut counts);
+                state.reject_codes();
+                state.unknown_values(&mut counts);
+                prop_assert!(news(None, state).len() > attempts);
+            }
+        }
+    }
+
+    /// Any JSON, with the documented names in whatever place.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let numbers = ["0", "-1.50", "1e400", "1e-400", "123456789012345678901234567890", "1e99999"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            prop::sample::select(numbers.to_vec()).prop_map(|number| serde_json::from_str(number).unwrap()),
+            prop::sample::select(vec!["Red Flag", "approved", "2026-01-01T00:00:00Z", "99", "\0", "\u{202e}x"])
+                .prop_map(Value::from),
+        ];
+        let documented =
+            SUBMISSION.iter().chain(ATTEMPT).chain(MATCH).chain(BANK).flat_map(|field| field.path.iter().copied());
+        let names: Vec<&str> =
+            documented.chain(["attempts", "matches", "bank_verification", "retry_countj", ""]).collect();
+        // The ones with structure more often.
+        let names = [names, ["kyc", "aml", "attempts", "matches", "bank_verification", "data"].repeat(12)].concat();
+        leaf.prop_recursive(5, 60, 6, move |inner| {
+            let members = prop::collection::btree_map(prop::sample::select(names.clone()), inner.clone(), 0..6);
+            let object =
+                members.prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+            prop_oneof![prop::collection::vec(inner, 0..5).prop_map(Value::Array), object.prop_map(Value::Object)]
+        })
     }
 }

@@ -1,15 +1,16 @@
 //! Splits an answer into raw items without decoding them.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::cipher::Cipher;
 use super::error::{ApiError, known_code};
 use super::query::Cursor;
+use super::scan::{self, HEAVIEST_ITEM, HEAVIEST_PAGE};
 use super::sealed::{self, Sealed, Shape};
 
 /// A page of raw items.
@@ -32,6 +33,13 @@ pub struct RawItem<'a> {
     pub json: &'a str,
     /// `submission_id`, if it is usable: a string of 1 to 256 characters, none of them control.
     pub submission_id: Option<&'a str>,
+}
+
+impl RawItem<'_> {
+    /// Whether it would take so much memory that it must not be decoded.
+    pub fn is_heavy(self) -> bool {
+        scan::weight(self.json) > HEAVIEST_ITEM
+    }
 }
 
 impl Page {
@@ -93,6 +101,9 @@ impl Page {
     }
 }
 
+/// So many control characters may stand in any answer; in a long one, as many as an indented list has.
+const MOST_CONTROLS: usize = 100_000;
+
 const NOT_JSON: &str = "not the documented JSON";
 
 /// Where the items stand in a body, with their ids, and the key of the next page.
@@ -113,14 +124,16 @@ fn parts(body: &str, max_items: usize, missing_is_empty: bool) -> Result<Parts, 
     })?;
     envelope.refuse_what_is_no_list()?;
     let items = match envelope.items {
-        Some(items) => items,
+        Some(items) => split_list(items.get(), max_items)?,
         // An item would be found where none was taken for the answer: better no answer.
         None if envelope.submission_id.is_some() => return Err(not_a_list("a submission without Items around it")),
         None if missing_is_empty => Vec::new(),
         None => return Err(not_a_list("a JSON object without Items")),
     };
-    if items.len() > max_items {
-        return Err(ApiError::TooLarge { limit: format!("{max_items} items, limits.page_items") });
+    // One that is too heavy is not decoded.
+    let weights = items.iter().map(|item| scan::weight(item.get())).filter(|weight| *weight <= HEAVIEST_ITEM);
+    if weights.sum::<usize>() > HEAVIEST_PAGE {
+        return Err(ApiError::TooLarge { limit: format!("{HEAVIEST_PAGE} bytes in memory") });
     }
     let next = envelope.nextpage_key.map(cursor).transpose()?.flatten();
     let start = body.as_ptr().addr();
@@ -131,15 +144,49 @@ fn parts(body: &str, max_items: usize, missing_is_empty: bool) -> Result<Parts, 
     Ok((items.into_iter().map(place).collect(), next))
 }
 
-/// Escapes the control characters inside texts, which JSON does not allow there. `None`: there are none.
+/// The elements of `Items`, as they were sent. A list that is too long is not read to its end: a body within the limit can
+/// hold millions of elements.
+fn split_list(list: &str, max_items: usize) -> Result<Vec<&RawValue>, ApiError> {
+    struct List {
+        most: usize,
+    }
+    impl<'de> Visitor<'de> for List {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if items.len() == self.most {
+                    return Err(Error::custom("too many"));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    if !list.starts_with('[') {
+        return Err(ApiError::NotAList { what: NOT_JSON });
+    }
+    // It is JSON, or the envelope could not have been read: what fails is its length.
+    let too_large = |_| ApiError::TooLarge { limit: format!("{max_items} items, limits.page_items") };
+    serde_json::Deserializer::from_str(list).deserialize_seq(List { most: max_items }).map_err(too_large)
+}
+
+/// Escapes the control characters inside texts, which JSON does not allow there. `None`: there are none, or so many that
+/// this is no text any more; escaped they take six times their place.
 fn with_controls_escaped(body: &str) -> Option<String> {
     let (mut out, mut in_text, mut escaped, mut any) = (String::new(), false, false, false);
-    if !body.bytes().any(|byte| byte < b' ') {
+    let controls = body.bytes().filter(|byte| *byte < b' ').count();
+    if !(1..=MOST_CONTROLS.max(body.len() / 8)).contains(&controls) {
         return None;
     }
     for c in body.chars() {
         if in_text && c < ' ' {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
             any = true;
         } else {
             out.push(c);
@@ -157,7 +204,7 @@ fn with_controls_escaped(body: &str) -> Option<String> {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "Items")]
-    items: Option<Vec<&'a RawValue>>,
+    items: Option<&'a RawValue>,
     #[serde(borrow, rename = "nextpageKey")]
     nextpage_key: Option<&'a RawValue>,
     #[serde(borrow, rename = "isEncrypted")]
@@ -292,6 +339,28 @@ mod tests {
     }
 
     #[test]
+    fn p12_a_body_of_control_characters_is_not_blown_up() {
+        let body =
+            |controls| format!("{{\"Items\":[{{\"submission_id\":\"a\",\"x\":\"{}\"}}]}}", "\n".repeat(controls));
+        let split = |body: String| Page::split(body.into_bytes(), None, 10, false);
+        assert!(split(body(1_000)).unwrap().replaced);
+        assert_eq!(split(body(1_000_000)).err().unwrap().kind(), "not_a_list");
+    }
+
+    #[test]
+    fn p12_a_page_whose_items_would_fill_the_memory_is_too_large_and_a_heavy_item_alone_is_not() {
+        let item = |values| format!("{{\"submission_id\":\"a\",\"x\":[{}]}}", vec!["{\"\":0}"; values].join(","));
+        let split = |items: &[String]| {
+            Page::split(format!("{{\"Items\":[{}]}}", items.join(",")).into_bytes(), None, 10, false)
+        };
+        // What is too heavy by itself is refused by itself, and the page goes on.
+        let heavy = split(&vec![item(50_000); 9]).unwrap();
+        assert!(heavy.items().all(RawItem::is_heavy));
+        assert!(!split(&[item(20_000)]).unwrap().items().next().unwrap().is_heavy());
+        assert_eq!(split(&vec![item(20_000); 9]).err().map(|error| error.kind()), Some("too_large"));
+    }
+
+    #[test]
     fn what_is_no_list_is_said() {
         for (body, kind) in [
             ("<html>", "not_a_list"),
@@ -300,6 +369,9 @@ mod tests {
             ("{}", "not_a_list"),
             ("{\"Items\":[{\"a\":1", "not_a_list"),
             ("{\"Items\":7}", "not_a_list"),
+            ("{\"Items\":{\"submission_id\":\"a\"}}", "not_a_list"),
+            ("{\"Items\":null}", "not_a_list"),
+            ("{\"Items\":[],\"Items\":[]}", "not_a_list"),
             ("{\"Items\":[],\"nextpageKey\":{\"id\":\"a\"}}", "not_a_list"),
             ("{\"Items\":[],\"nextpageKey\":{\"id\":\"a\\u0000\",\"created_at\":\"2026\"}}", "not_a_list"),
             ("{\"statusCode\":200,\"success\":false,\"errorCode\":\"processing_error\"}", "server_failed"),

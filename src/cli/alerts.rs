@@ -14,7 +14,7 @@ use crate::config::{Project, Settings};
 use crate::exit::Exit;
 use crate::store::alerts::{self, Acknowledged, Listed, Which, Word};
 use crate::store::error::StoreError;
-use crate::words::{count, moment};
+use crate::words::{count, moment, shown};
 
 /// How many rows are read at once.
 const PAGE: i64 = 1000;
@@ -152,7 +152,11 @@ async fn list(connection: &mut PgConnection, project: &str, all: bool, as_json: 
         for alert in &page {
             let open = alert.acknowledged_at.is_none();
             *(if alert.imported { &mut imported } else { &mut waiting }) += i64::from(open);
-            output::print(&if as_json { json(project, alert) } else { line(alert) })?;
+            if as_json {
+                output::print_json(&json(project, alert))?;
+            } else {
+                output::print(&line(alert))?;
+            }
         }
     }
     if !as_json {
@@ -169,7 +173,7 @@ fn line(alert: &Listed) -> String {
         moment(alert.raised_at),
         alert.kind,
         alert.risk,
-        alert.submission_id,
+        shown(&alert.submission_id),
         alert.version
     );
     if alert.imported {

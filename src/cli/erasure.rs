@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::output;
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{Project, Settings};
@@ -18,6 +19,7 @@ use crate::store::receipts::{self, Receipt};
 use crate::store::{database, erasure};
 use crate::sync::erase::{Order, apply_receipt};
 use crate::sync::error::SyncError;
+use crate::words::{harmless_json, shown};
 
 /// How many rows are read at once, and the most suspicions that `list` shows.
 const PAGE: i64 = 1000;
@@ -110,7 +112,7 @@ async fn list(connection: &mut PgConnection, project: &str, as_json: bool) -> Re
                 "next_check_at": suspicion.next_check_at, "released_at": suspicion.released_at,
                 "held_since": hold.as_ref().map(|hold| hold.since),
             });
-            println!("{line}");
+            output::print_json(&format!("{line}\n"))?;
         }
         return Ok(());
     }
@@ -127,14 +129,14 @@ async fn list(connection: &mut PgConnection, project: &str, as_json: bool) -> Re
     println!("{project}: {pending} not confirmed yet");
     for suspicion in &suspicions {
         let fields: Vec<&str> = suspicion.fields.iter().map(String::as_str).collect();
-        println!(
-            "  {}  {}  {}/2 confirmed, next look {}  {}",
-            suspicion.submission_id,
+        output::print(&format!(
+            "  {}  {}  {}/2 confirmed, next look {}  {}\n",
+            shown(&suspicion.submission_id),
             suspicion.kind.as_str(),
             suspicion.confirmed_at.len(),
             suspicion.next_check_at.format("%Y-%m-%d %H:%M UTC"),
             fields.join(" ")
-        );
+        ))?;
     }
     if pending > PAGE {
         println!("  and {} more", pending - PAGE);
@@ -151,7 +153,8 @@ async fn export(connection: &mut PgConnection, project: &str) -> Result<(), AppE
         (id, version) = (last.submission_id.clone(), last.version);
         for receipt in &page {
             let line = serde_json::to_string(receipt).expect("a receipt is plain text and numbers");
-            writeln!(out, "{line}").map_err(|error| failure(format!("the receipts cannot be written: {error}")))?;
+            writeln!(out, "{}", harmless_json(&line))
+                .map_err(|error| failure(format!("the receipts cannot be written: {error}")))?;
         }
     }
 }

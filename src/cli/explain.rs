@@ -89,7 +89,7 @@ impl Explain {
         if self.json {
             let line = serde_json::to_string(&story)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-            output::print(&format!("{line}\n"))?;
+            output::print_json(&format!("{line}\n"))?;
         } else {
             output::print(&text::of(&story))?;
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::project;
+use super::{output, project};
 use crate::app::AppError;
 use crate::argos::client::Client;
 use crate::argos::decode::Refusal;
+use crate::argos::envelope::RawItem;
 use crate::argos::error::ApiError;
 use crate::argos::query::Query;
 use crate::chain::chain;
@@ -63,10 +64,9 @@ impl Get {
             .await
             .map_err(|error| AppError::Sync { project: project.id.clone(), source: SyncError::Api(error) })?;
         match serde_json::to_string_pretty(&found) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return Err(AppError::Other { message: chain(&error), exit: Exit::Failure }),
+            Ok(text) => output::print_json(&format!("{text}\n")),
+            Err(error) => Err(AppError::Other { message: chain(&error), exit: Exit::Failure }),
         }
-        Ok(())
     }
 }
 
@@ -82,10 +82,9 @@ impl By {
         let (mut found, mut cursors) = (Vec::new(), HashSet::new());
         loop {
             let page = client.submissions(&query).await?.content;
-            // What cannot be read as JSON (a lone surrogate, say) is printed as its text.
-            found.extend(
-                page.items().map(|raw| serde_json::from_str(raw.json).unwrap_or_else(|_| Value::from(raw.json))),
-            );
+            // What cannot be read as JSON (a lone surrogate, say), or would fill the memory, is printed as its text.
+            let readable = |raw: RawItem<'_>| (!raw.is_heavy()).then(|| serde_json::from_str(raw.json).ok())?;
+            found.extend(page.items().map(|raw| readable(raw).unwrap_or_else(|| Value::from(raw.json))));
             match page.next {
                 Some(next) if cursors.insert(next.clone()) => query.cursor = Some(next),
                 Some(_) => return Err(ApiError::NotAList { what: "its nextpageKey repeats" }),

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle;
 use crate::sync::report::PassReport;
+use crate::words::harmless;
 
 /// Options of `once`.
 #[derive(Args)]
@@ -113,7 +114,7 @@ pub(super) async fn read_all(
             (Err(error), _) | (_, Err(error)) => {
                 let error = failed(error);
                 if first_error.is_some() || app.settings.projects.len() > 1 {
-                    eprintln!("argos-sync: {}. {}", chain(&error), error.advice().unwrap_or_default());
+                    eprintln!("argos-sync: {}. {}", harmless(&chain(&error)), error.advice().unwrap_or_default());
                 }
                 first_error.get_or_insert(error);
                 continue;

@@ -5,9 +5,20 @@ use std::io::{ErrorKind, Write};
 use crate::app::AppError;
 use crate::chain::chain;
 use crate::exit::Exit;
+use crate::words::{harmless, harmless_json};
 
-/// Prints a text as it is. A reader that wants no more of it (`| head`) is not an error.
+/// Prints lines of text. What a terminal would obey is written out: some of it may be the vendor's.
 pub(super) fn print(text: &str) -> Result<(), AppError> {
+    write(&harmless(text))
+}
+
+/// Prints lines of JSON, in the same way.
+pub(super) fn print_json(json: &str) -> Result<(), AppError> {
+    write(&harmless_json(json))
+}
+
+/// A reader that wants no more of it (`| head`) is not an error.
+fn write(text: &str) -> Result<(), AppError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -91,7 +91,7 @@ impl Plan {
         let known = self.known(settings, now).await?;
         let stated = known.state(settings, now);
         if self.json {
-            output::print(&format!("{}\n", known.json(&stated)))
+            output::print_json(&format!("{}\n", known.json(&stated)))
         } else {
             output::print(&table::text(&known, &stated, settings))
         }

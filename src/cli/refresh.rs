@@ -12,6 +12,7 @@ use crate::lifecycle;
 use crate::store::error::StoreError;
 use crate::store::id_reads::{self, Reason};
 use crate::sync::error::SyncError;
+use crate::words::shown;
 
 /// Options of `refresh`.
 #[derive(Args)]
@@ -40,6 +41,7 @@ impl Refresh {
             app.engine(project, &holder, &Heartbeat::new(), &tokio_util::sync::CancellationToken::new()).await?;
         let failed = |source| AppError::Sync { project: project.id.clone(), source };
         let result = engine.refresh(&self.id).await;
+        let id = shown(&self.id);
         let released = engine.release().await;
         match result {
             Ok((shown, counts)) => {
@@ -50,7 +52,7 @@ impl Refresh {
                     (_, _, 1..) => "quarantined",
                     _ => "unchanged",
                 };
-                println!("{}: {what}; {} events", self.id, counts.events_total());
+                println!("{id}: {what}; {} events", counts.events_total());
                 if !shown {
                     let message = format!("project {:?} shows no submission {:?}", project.id, self.id);
                     return Err(AppError::Other { message, exit: Exit::Failure });
@@ -62,7 +64,7 @@ impl Refresh {
                 let mut connection = app.pool.acquire().await.map_err(connecting)?;
                 let ids = [self.id.clone()];
                 id_reads::push(&mut connection, &project.id, &ids, Reason::Refresh, app.clock.now()).await?;
-                println!("{}: queued; {holder}, which is at work, reads it next", self.id);
+                println!("{id}: queued; {holder}, which is at work, reads it next");
                 Ok(())
             }
             Err(error) => Err(failed(error)),

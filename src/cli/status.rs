@@ -49,7 +49,7 @@ impl Status {
             if self.json {
                 let line = serde_json::to_string(&picture)
                     .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-                output::print(&format!("{line}\n"))?;
+                output::print_json(&format!("{line}\n"))?;
             } else {
                 let blank = if i > 0 { "\n" } else { "" };
                 output::print(&format!("{blank}{}", text::of(&picture)))?;

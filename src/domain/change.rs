@@ -68,8 +68,9 @@ fn attempts(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
     let (old, new) = (before.map_or(&[][..], |state| state.list(PATH)), after.list(PATH));
     let keyed = Keyed::new(&[old, new], &[&["attemptCnt"]], Otherwise::Place);
     let (old, new) = (keyed.of(old), keyed.of(new));
+    let before = by_key(&old);
     for (key, attempt) in &new {
-        match find(&old, key) {
+        match before.get(key).copied() {
             None => drafts.push(keyed_draft(EventType::KycAttemptAdded, key, None, Some(attempt), attempt_codes)),
             Some(was) if was != *attempt => {
                 drafts.push(keyed_draft(EventType::KycAttemptChanged, key, Some(was), Some(attempt), attempt_codes));
@@ -128,9 +129,10 @@ fn aml(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
     let (old, new) = (before.map_or(&[][..], |state| state.list(PATH)), after.list(PATH));
     let keyed = Keyed::new(&[old, new], &[&["resource_id"], &["argos_number"]], Otherwise::Content);
     let (old, new) = (keyed.of(old), keyed.of(new));
+    let (was, is) = (by_key(&old), by_key(&new));
     let mut matches = Vec::new();
     for (key, found) in &new {
-        match find(&old, key) {
+        match was.get(key).copied() {
             None => matches.push(keyed_draft(EventType::AmlMatchAdded, key, None, Some(found), match_codes)),
             Some(was) if was != *found => {
                 matches.push(keyed_draft(EventType::AmlMatchChanged, key, Some(was), Some(found), match_codes));
@@ -139,7 +141,7 @@ fn aml(before: Option<&State>, after: &State, drafts: &mut Vec<Draft>) {
         }
     }
     for (key, was) in &old {
-        if find(&new, key).is_none() {
+        if !is.contains_key(key) {
             matches.push(keyed_draft(EventType::AmlMatchRemoved, key, Some(was), None, match_codes));
         }
     }
@@ -222,8 +224,8 @@ fn keyed_draft(
 /// What tells one element of a list from the others, and its place among those with an equal key.
 type Key = (String, u32);
 
-fn find<'a>(list: &[(Key, &'a Value)], key: &Key) -> Option<&'a Value> {
-    list.iter().find(|(other, _)| other == key).map(|(_, value)| *value)
+fn by_key<'k, 'v>(list: &'k [(Key, &'v Value)]) -> HashMap<&'k Key, &'v Value> {
+    list.iter().map(|(key, value)| (key, *value)).collect()
 }
 
 /// How an element is told apart that no field tells apart.

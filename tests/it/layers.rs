@@ -54,7 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "words",
         ],
     ),
-    ("main", &["chain", "cli", "exit"]),
+    ("main", &["chain", "cli", "exit", "words"]),
 ];
 
 /// Libraries that only some rooms may name: (library, rooms).

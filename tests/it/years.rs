@@ -7,7 +7,7 @@
 mod changes;
 mod news;
 mod sweep;
-mod truth;
+pub mod truth;
 
 use std::time::Duration;
 

@@ -148,7 +148,7 @@ impl Report {
             let entries: Vec<Entry<'_>> = self.findings.iter().map(Entry::of).collect();
             let text = serde_json::to_string_pretty(&entries)
                 .map_err(|error| AppError::Other { message: chain(&error), exit: Exit::Failure })?;
-            output::print(&format!("{text}\n"))?;
+            output::print_json(&format!("{text}\n"))?;
         }
         match self.findings.iter().find(|(_, finding)| finding.is_failure()) {
             None => Ok(()),

@@ -9,15 +9,15 @@ use super::next::Look;
 use crate::cli::output::{COLUMNS, lines, row};
 use crate::clock::Timestamp;
 use crate::store::explain::{Event, Version};
-use crate::words::{ago, at_and_ago, moment};
+use crate::words::{ago, at_and_ago, moment, shown};
 
 pub(super) fn of(story: &Story) -> String {
     let mut text = String::new();
     let now = story.at;
     let _ = writeln!(text, "submission {} of project {}", shown(&story.submission_id), story.project);
     if let Some(submission) = &story.submission {
-        let aml = submission.aml_status.as_deref().unwrap_or("none");
-        let result = submission.kyc_result.as_deref().unwrap_or("none");
+        let aml = submission.aml_status.as_deref().map_or("none".to_owned(), shown);
+        let result = submission.kyc_result.as_deref().map_or("none".to_owned(), shown);
         row(&mut text, "state", &format!("version {}; kyc {result}; aml {aml}", submission.version));
         row(&mut text, "first seen", &at_and_ago(submission.first_seen_at, now));
         row(&mut text, "last change", &at_and_ago(submission.changed_at, now));
@@ -121,11 +121,6 @@ fn deletion(text: &mut String, story: &Story) {
     }
 }
 
-/// What was typed may hold what a terminal obeys.
-fn shown(id: &str) -> String {
-    if id.chars().any(char::is_control) { format!("{id:?}") } else { id.to_owned() }
-}
-
 fn write_version(text: &mut String, version: &Version) {
     let Version { version: number, observed_at, view, lane, cause, changed, lease_epoch, request_no } = version;
     let at = moment(*observed_at);
@@ -148,10 +143,10 @@ fn write_event(text: &mut String, event: &Event) {
 }
 
 /// A state; what is made of several codes is in the JSON.
-fn side(value: Option<&Value>) -> Option<&str> {
+fn side(value: Option<&Value>) -> Option<String> {
     match value? {
-        Value::Null => Some("none"),
-        Value::String(text) => Some(text),
+        Value::Null => Some("none".to_owned()),
+        Value::String(text) => Some(shown(text)),
         _ => None,
     }
 }

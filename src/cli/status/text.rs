@@ -11,7 +11,7 @@ use crate::status::deletions::Erasures;
 use crate::status::lanes::Lane;
 use crate::status::picture::{ImportState, Known, Picture};
 use crate::status::vendor::{Drift, Vendor, plain};
-use crate::words::{ago, at_and_ago, count, grouped, length, moment};
+use crate::words::{ago, at_and_ago, count, grouped, length, moment, shown};
 
 /// So many names are shown; all are in the JSON.
 const SHOWN: usize = 5;
@@ -123,7 +123,7 @@ fn sums(by_reason: &BTreeMap<String, i64>) -> String {
 }
 
 fn list(counts: &BTreeMap<String, i64>) -> String {
-    counts.iter().map(|(name, value)| format!("{} {name}", grouped(*value))).collect::<Vec<_>>().join(", ")
+    counts.iter().map(|(name, value)| format!("{} {}", grouped(*value), shown(name))).collect::<Vec<_>>().join(", ")
 }
 
 fn lanes(text: &mut String, lanes: &[Lane], now: Timestamp) {

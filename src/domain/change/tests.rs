@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, FixedOffset};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::field::{ALIASES, ATTEMPT, BANK, Field, MATCH, SUBMISSION};
 use super::*;
 
 #[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
@@ -116,5 +120,176 @@ proptest! {
             prop_assert_eq!(ids.len(), drafts.len());
             prop_assert!(drafts.is_sorted_by_key(|draft| draft.kind), "{:?}", names(&drafts));
         }
+    }
+}
+
+/// What a consumer knows who has read a submission's events and nothing else.
+#[derive(Debug, Default, PartialEq)]
+struct Replayed {
+    result: Value,
+    status: Value,
+    attempts: usize,
+    /// Codes of the matches, and how many matches have these.
+    matches: BTreeMap<String, i64>,
+}
+
+impl Replayed {
+    fn read(&mut self, draft: &Draft) {
+        let side = |name: &str| draft.body[name].clone();
+        let mut count = |codes: &Value, by| *self.matches.entry(codes.to_string()).or_default() += by;
+        match draft.kind {
+            EventType::KycResultChanged => {
+                assert_eq!(side("from"), self.result);
+                self.result = side("to");
+            }
+            EventType::AmlStatusChanged => {
+                assert_eq!(side("from"), self.status);
+                self.status = side("to");
+            }
+            EventType::KycAttemptAdded => self.attempts += 1,
+            EventType::AmlMatchAdded => count(&side("to"), 1),
+            EventType::AmlMatchRemoved => count(&side("from"), -1),
+            EventType::AmlMatchChanged => {
+                count(&side("from"), -1);
+                count(&side("to"), 1);
+            }
+            _ => {}
+        }
+        self.matches.retain(|_, count| *count != 0);
+    }
+
+    fn of(state: &State) -> Self {
+        let mut matches = BTreeMap::new();
+        for found in state.list(&["aml", "matches"]) {
+            *matches.entry(match_codes(found).to_string()).or_default() += 1;
+        }
+        let attempts = state.list(&["kyc", "attempts"]).len();
+        Self { result: json!(state.kyc_result()), status: json!(state.aml_status()), attempts, matches }
+    }
+}
+
+/// Items as one submission shows them over time: attempts become more and change, and none goes.
+fn life() -> impl Strategy<Value = Vec<Value>> {
+    prop::collection::vec((any_item(), 0usize..3), 1..6).prop_map(|steps| {
+        let (mut attempts, mut cnt) = (Vec::new(), 0);
+        let step = |(mut item, more): (Value, usize)| {
+            attempts.iter_mut().for_each(|attempt: &mut Value| attempt["errorCode"] = item["kyc"]["result"].clone());
+            attempts.extend((0..more).map(|n| json!({"attemptCnt": cnt + n})));
+            cnt += more;
+            item["kyc"]["attempts"] = json!(attempts);
+            item
+        };
+        steps.into_iter().map(step).collect()
+    })
+}
+
+/// Two forms of one value: (the one, the other). Null stands for absent, too.
+fn forms(kind: Kind) -> BoxedStrategy<(Value, Value)> {
+    let text = "[a-z0-9. ]{1,5}".prop_map(Value::String).boxed();
+    match kind {
+        Kind::Text | Kind::Word => text.prop_map(|text| (text.clone(), text)).boxed(),
+        Kind::Decimal => (decimals(), decimals(), 0u32..1000, prop::option::of(1u32..100))
+            .prop_map(|(one, other, whole, fraction)| {
+                let text = fraction.map_or(whole.to_string(), |fraction| format!("{whole}.{fraction:02}"));
+                (one(&text), other(&text))
+            })
+            .boxed(),
+        Kind::Time => (0i64..4_000_000_000, 0u32..1_000_000, 0u32..1000, -12i32..13)
+            .prop_map(|(second, micro, beyond, east)| {
+                let at = DateTime::from_timestamp(second, micro * 1000 + beyond).unwrap();
+                let there = at.with_timezone(&FixedOffset::east_opt(east * 3600).unwrap());
+                (json!(at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()), json!(there.to_rfc3339()))
+            })
+            .boxed(),
+        Kind::TextList => (text, any::<bool>())
+            .prop_map(|(text, one)| (json!([text]), if one { text } else { json!([text]) }))
+            .boxed(),
+        Kind::Json => (0u32..100)
+            .prop_map(|n| {
+                let number: Value = serde_json::from_str(&format!("{n}.0")).unwrap();
+                (json!({"a": n, "b": null, "c": [n]}), json!({"c": [number], "a": number}))
+            })
+            .boxed(),
+        Kind::Link => (text, any::<bool>())
+            .prop_map(|(link, gone)| (link, if gone { Value::Null } else { json!("else") }))
+            .boxed(),
+    }
+}
+
+/// Ways of writing a number.
+fn decimals() -> impl Strategy<Value = fn(&str) -> Value> {
+    let ways: [fn(&str) -> Value; 5] = [
+        |text| serde_json::from_str(text).unwrap(),
+        |text| json!(text),
+        |text| json!(format!(" {text}{}", if text.contains('.') { "00" } else { ".00" })),
+        |text| serde_json::from_str(&format!("{text}e0")).unwrap(),
+        |text| json!(format!("00{text}")),
+    ];
+    prop::sample::select(ways.to_vec())
+}
+
+/// Two forms of an object that holds some of these fields.
+fn two_forms(fields: &'static [Field]) -> impl Strategy<Value = (Value, Value)> {
+    let field = |field: &'static Field| prop::option::of(forms(field.kind)).prop_map(move |forms| (field.path, forms));
+    fields.iter().map(field).collect::<Vec<_>>().prop_map(|all| {
+        let (mut one, mut other) = (json!({}), json!({}));
+        for (path, (a, b)) in all.into_iter().filter_map(|(path, forms)| Some((path, forms?))) {
+            put(&mut one, path, a);
+            if !b.is_null() {
+                put(&mut other, path, b);
+            }
+        }
+        (one, other)
+    })
+}
+
+fn put(object: &mut Value, path: &[&str], value: Value) {
+    *path.iter().fold(object, |place, key| &mut place[*key]) = value;
+}
+
+/// Two forms of an item, the second with the other spelling of what has two.
+fn two_items() -> impl Strategy<Value = (Value, Value)> {
+    let lists = (prop::collection::vec(two_forms(ATTEMPT), 0..3), prop::collection::vec(two_forms(MATCH), 0..3));
+    (two_forms(SUBMISSION), lists, two_forms(BANK)).prop_map(
+        |((mut a, mut b), (attempts, matches), (bank_a, bank_b))| {
+            for (path, list) in [(["kyc", "attempts"], attempts), (["aml", "matches"], matches)] {
+                let (one, other): (Vec<Value>, Vec<Value>) = list.into_iter().unzip();
+                put(&mut a, &path, json!(one));
+                put(&mut b, &path, json!(other));
+            }
+            put(&mut a, &["bank_verification"], bank_a);
+            put(&mut b, &["bank_verification"], bank_b);
+            for (parent, other, documented) in ALIASES {
+                let object = parent.iter().fold(&mut b, |place, key| &mut place[*key]).as_object_mut().unwrap();
+                if let Some(value) = object.remove(*documented) {
+                    object.insert((*other).to_owned(), value);
+                }
+            }
+            (a, b)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn p1_who_has_read_all_events_knows_the_state(life in life()) {
+        let (mut known, mut before) = (Replayed::default(), None);
+        for item in life {
+            let after = state(item);
+            news(before.as_ref(), &after).iter().for_each(|draft| known.read(draft));
+            prop_assert_eq!(&known, &Replayed::of(&after));
+            before = Some(after);
+        }
+    }
+
+    #[test]
+    fn p2_no_form_of_the_same_is_a_change((one, other) in two_items()) {
+        let (one, other) = (state(one), state(other));
+        prop_assert_eq!(one.value(), other.value());
+        prop_assert_eq!(changed_fields(&one, &other), Vec::<String>::new());
+        prop_assert_eq!(names(&news(Some(&one), &other)), ["submission.updated"]);
+        prop_assert_eq!(one.bytes(), other.bytes());
     }
 }

@@ -54,7 +54,7 @@ impl Engine {
             };
             asked += 1;
             let Some(answer) = answer else { continue };
-            let item = answer.content.items().find(|item| item.submission_id == Some(id));
+            let item = answer.content.items().find(|item| item.submission_id == Some(id) && !item.is_heavy());
             let item = item.and_then(|item| serde_json::from_str(item.json).ok());
             let created_at = |item: &serde_json::Value| State::of(item).created_at();
             let (ours, theirs) = (created_at(&stored.item), item.as_ref().and_then(created_at));

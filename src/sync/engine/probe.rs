@@ -312,7 +312,8 @@ impl Engine {
 
 /// The items of a page that can be read.
 fn take_apart(page: &Page, item_bytes: usize) -> Told {
-    let readable = page.items().filter(|raw| raw.json.len() <= item_bytes && raw.submission_id.is_some());
+    let readable =
+        page.items().filter(|raw| raw.json.len() <= item_bytes && !raw.is_heavy() && raw.submission_id.is_some());
     let items = readable.filter_map(|raw| serde_json::from_str(raw.json).ok()).collect();
     Told { items, next: page.next.clone() }
 }

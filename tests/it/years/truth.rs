@@ -27,7 +27,7 @@ fn by_id(items: Vec<Value>) -> BTreeMap<String, Value> {
 }
 
 /// Every submission that is not gone, as it is mirrored, must be what the vendor shows, and the other way round.
-pub(super) async fn assert_equal(database: &Database, truth: Vec<Value>) {
+pub async fn assert_equal(database: &Database, truth: Vec<Value>) {
     let sql = "select item from argos.submissions where gone_at is null";
     let mirrored: Vec<Value> = sqlx::query_scalar(sql).fetch_all(&database.pool).await.unwrap();
     let (mut mirrored, truth) = (by_id(mirrored), by_id(truth));
