@@ -130,10 +130,15 @@ pub async fn compatible(connection: &mut PgConnection) -> Result<(), StoreError>
             Some(_) => {}
         }
     }
+    may_write(connection).await
+}
+
+/// Whether the schema is one that this binary may write. A newer release may say otherwise at any time.
+pub async fn may_write(connection: &mut PgConnection) -> Result<(), StoreError> {
     let needed = sqlx::query_scalar!("select min_writer from argos.compatibility")
         .fetch_one(connection)
         .await
-        .map_err(StoreError::doing(doing))?;
+        .map_err(StoreError::doing("checking who may write"))?;
     if needed > WRITER { Err(StoreError::TooOld { needed, ours: WRITER }) } else { Ok(()) }
 }
 
