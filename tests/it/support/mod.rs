@@ -2,12 +2,14 @@
 
 pub mod daemon;
 pub mod events;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod relay;
 pub mod rows;
+pub mod truth;
 pub mod vendor;
 pub mod verbatim;
 pub mod work;
