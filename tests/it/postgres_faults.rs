@@ -105,7 +105,7 @@ impl<'w> Mirror<'w> {
         let met = self.daemon.database_errors().await - since.errors;
         let lines = self.daemon.output().lines().count() - since.lines;
         let requests = self.simulator.requests().len() - since.requests;
-        let tries = since.at.elapsed().as_secs() / PAUSE + 2;
+        let tries = since.at.elapsed().as_secs() / PAUSE + 1;
         let said = since_then();
         assert!(met <= tries, "met {met} times where {tries} would do: {said}");
         assert!(requests as u64 <= tries + 2, "{requests} requests in {tries} tries: {said}");
