@@ -33,10 +33,14 @@ async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_o
     .await;
     assert_eq!(daemon.database_errors().await, 0);
 
-    for round in ["first", "second"] {
+    // At the first statement of whatever it does, and at the last one of a page, soon after a request to the vendor.
+    for (round, row) in [("first", "leases"), ("second", "outbox_counter")] {
         // It falls silent while a statement is under way: its answer does not come, nor that of the server's time-out.
         let mut lock = world.database.pool.begin().await.unwrap();
-        sqlx::query("select from argos.leases for update").execute(&mut *lock).await.unwrap();
+        let held = format!("select from argos.{row} for update");
+        sqlx::query(sqlx::AssertSqlSafe(held)).execute(&mut *lock).await.unwrap();
+        let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
+        world.simulator.patch(&id, json!({"memo": {"text": round}}));
         let waits = "select count(*) from pg_stat_activity
                       where datname = current_database() and application_name = 'argos-sync' and wait_event_type = 'Lock'";
         eventually("the daemon waits for the lock", async || match world.database.number(waits).await {
@@ -56,8 +60,6 @@ async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_o
         assert_eq!(daemon.get("/livez").await.0, 200, "the loop is not stuck");
 
         proxy.speak();
-        let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
-        world.simulator.patch(&id, json!({"memo": {"text": round}}));
         eventually("reading goes on", async || match submission(&world.database, &id).await["memo_text"] == round {
             true => Ok(()),
             false => Err(daemon.output()),
