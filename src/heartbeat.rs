@@ -1,12 +1,13 @@
 //! Whether the working loop still turns.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 /// The loop says before each step by when it will be heard of again. Unlike a fixed time-out, this knows a long pause
 /// that was asked for from a loop that is stuck.
 #[derive(Clone, Debug)]
-pub struct Heartbeat(Arc<Mutex<Instant>>);
+pub struct Heartbeat(watch::Sender<Instant>);
 
 /// What a step may take longer than it said before it is given up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -17,19 +18,19 @@ const SLACK: Duration = Duration::from_secs(30);
 impl Heartbeat {
     /// A heart that beats now.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(watch::Sender::new(Instant::now()))
     }
 
     /// A heart that has stopped.
     #[cfg(test)]
     pub(crate) fn stopped() -> Self {
         let past = Instant::now().checked_sub(SLACK + Duration::from_secs(1)).expect("this machine is up for a minute");
-        Self(Arc::new(Mutex::new(past)))
+        Self(watch::Sender::new(past))
     }
 
     /// The next step takes at most this long.
     pub fn expect_within(&self, step: Duration) {
-        *self.0.lock().expect("no code panics while it holds the heartbeat") = Instant::now() + step;
+        self.0.send_replace(Instant::now() + step);
     }
 
     /// Whether the loop is not stuck.
@@ -39,17 +40,19 @@ impl Heartbeat {
 
     /// Waits until a step has taken longer than it said.
     pub async fn overdue(&self) {
+        let mut expected = self.0.subscribe();
         loop {
-            let due = self.expected() + GRACE;
-            if due <= Instant::now() {
-                return;
+            let due = *expected.borrow_and_update() + GRACE;
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => return,
+                // A step that takes less time than the one before must not have that one's time.
+                Ok(()) = expected.changed() => {}
             }
-            tokio::time::sleep_until(due.into()).await;
         }
     }
 
     fn expected(&self) -> Instant {
-        *self.0.lock().expect("no code panics while it holds the heartbeat")
+        *self.0.borrow()
     }
 
     /// Whether all loops turn: what `/livez` says and what the watchdog is pinged for.

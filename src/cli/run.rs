@@ -16,6 +16,7 @@ use crate::heartbeat::Heartbeat;
 use crate::http::{self, Pages, StatusPage};
 use crate::logging::LogLevel;
 use crate::reload::{InForce, Reload};
+use crate::sync::engine::Engine;
 use crate::{lifecycle, sync, systemd};
 
 /// Runs until a signal. `sources` and `content` say where the settings come from, `level` changes how much is logged.
@@ -84,15 +85,9 @@ pub(super) async fn serve(
             "http"
         });
     }
-    if wait_for_database(app, &heartbeats, stop).await? {
-        let holder = app.settings.lease.holder_name();
+    if let Some(engines) = wait_for_database(app, &heartbeats, stop).await? {
         let taking = Arc::new(Mutex::new(()));
-        for (project, heartbeat) in app.settings.projects.iter().zip(&heartbeats) {
-            // Reading the hash secret may wait for somebody's lock.
-            let Some(engine) = stop.run_until_cancelled(app.engine(project, &holder, heartbeat, stop)).await else {
-                break;
-            };
-            let mut engine = engine?;
+        for mut engine in engines {
             engine.spread(taking.clone());
             let settings = settings.clone();
             tasks.spawn(async move {
@@ -120,33 +115,48 @@ fn status_page(
     app.settings.http.status_page.then(page)
 }
 
-/// Waits until the database can be used. Only what may pass by itself is waited for: a server that is not up yet.
-async fn wait_for_database(app: &App, heartbeats: &[Heartbeat], stop: &CancellationToken) -> Result<bool, AppError> {
+/// The projects' engines, once the database can be used.
+async fn engines(app: &App, heartbeats: &[Heartbeat], stop: &CancellationToken) -> Result<Vec<Engine>, AppError> {
+    app.prepare_database().await?;
+    let holder = app.settings.lease.holder_name();
+    let mut engines = Vec::new();
+    for (project, heartbeat) in app.settings.projects.iter().zip(heartbeats) {
+        engines.push(app.engine(project, &holder, heartbeat, stop).await?);
+    }
+    Ok(engines)
+}
+
+/// Waits until the database can be used; `None`: it is to end. Only what may pass by itself is waited for: a server that
+/// is not up yet, somebody's lock.
+async fn wait_for_database(
+    app: &App,
+    heartbeats: &[Heartbeat],
+    stop: &CancellationToken,
+) -> Result<Option<Vec<Engine>>, AppError> {
     const PAUSE: Duration = Duration::from_secs(2);
     /// A migration of a large database, or the wait for another process that migrates, is not a stuck loop.
     const MIGRATION: Duration = Duration::from_secs(60 * 60);
-    let mut told = false;
+    let mut told = String::new();
     loop {
         heartbeats.iter().for_each(|heartbeat| heartbeat.expect_within(MIGRATION));
         // Connecting may take its whole time-out, and migrating waits for another process that migrates.
-        let error = match stop.run_until_cancelled(app.prepare_database()).await {
-            Some(Ok(())) => return Ok(true),
-            Some(Err(error)) => error,
-            None => return Ok(false),
+        let error = match stop.run_until_cancelled(engines(app, heartbeats, stop)).await {
+            Some(Ok(engines)) => return Ok(Some(engines)),
+            Some(Err(AppError::Store(error))) if error.may_pass() => error,
+            Some(Err(error)) => return Err(error),
+            None => return Ok(None),
         };
-        if !error.unreachable() {
-            return Err(error.into());
-        }
         // No pass begins, so nobody else counts it.
         app.settings.projects.iter().for_each(|project| app.metrics.project(&project.id).database_errors.inc());
-        if !told {
-            tracing::warn!(advice = error.advice(), "waiting for the database: {}", chain(&error));
+        let text = chain(&error);
+        if told != text {
+            tracing::warn!(advice = error.advice(), "waiting for the database: {text}");
             // No start of the daemon makes the database come: an order of units or an upgrade must not wait for it.
             systemd::ready("waiting for the database").await;
-            told = true;
+            told = text;
         }
         tokio::select! {
-            () = stop.cancelled() => return Ok(false),
+            () = stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Row};
 
 use super::error::{StoreError, hash};
 use crate::config::Database;
@@ -66,11 +66,18 @@ pub fn pool(url: &str, settings: &Database) -> Result<PgPool, StoreError> {
         .after_release(|connection, _| {
             Box::pin(async move {
                 let silent = || std::io::Error::new(ErrorKind::TimedOut, "the server is silent: closing a connection");
-                let answered = tokio::time::timeout(RELEASE, connection.ping()).await;
-                answered.unwrap_or_else(|_| Err(silent().into())).map(|()| true)
+                let answered = tokio::time::timeout(RELEASE, can_write(connection)).await;
+                answered.unwrap_or_else(|_| Err(silent().into()))
             })
         })
         .connect_lazy_with(options(url)?))
+}
+
+/// Whether a session can write. One that cannot is closed: its server may be a standby by now, or its database was
+/// read-only for a while, and only a new session gets to what is in force.
+async fn can_write(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = session.fetch_one("show transaction_read_only").await?;
+    Ok(row.try_get::<&str, _>(0)? == "off")
 }
 
 /// From now on new connections are made with this URL; open ones stay as they are.
@@ -123,10 +130,15 @@ pub async fn compatible(connection: &mut PgConnection) -> Result<(), StoreError>
             Some(_) => {}
         }
     }
+    may_write(connection).await
+}
+
+/// Whether the schema is one that this binary may write. A newer release may say otherwise at any time.
+pub async fn may_write(connection: &mut PgConnection) -> Result<(), StoreError> {
     let needed = sqlx::query_scalar!("select min_writer from argos.compatibility")
         .fetch_one(connection)
         .await
-        .map_err(StoreError::doing(doing))?;
+        .map_err(StoreError::doing("checking who may write"))?;
     if needed > WRITER { Err(StoreError::TooOld { needed, ours: WRITER }) } else { Ok(()) }
 }
 

@@ -113,7 +113,7 @@ impl StoreError {
         }
     }
 
-    /// Whether it may pass by itself: a server that is not up yet, or has no connection left for now.
+    /// Whether the server is not there: not up yet, or without a connection left for now.
     pub fn unreachable(&self) -> bool {
         let error = match self {
             Self::Unanswered => return true,
@@ -127,6 +127,14 @@ impl StoreError {
             sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300")),
             _ => false,
         }
+    }
+
+    /// Whether it may pass by itself, with a server that is there, too: somebody's lock, a full disk, a deadlock.
+    pub fn may_pass(&self) -> bool {
+        let Self::Database { error, .. } = self else { return self.unreachable() };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+        let passes = ["40", "53", "55P03", "57"].iter().any(|class| code.starts_with(class));
+        passes || self.unreachable()
     }
 
     /// Whether PostgreSQL refused a value: a data exception (class 22) or a limit of the server (class 54).
@@ -156,6 +164,8 @@ impl StoreError {
                         "No connection is left: raise max_connections of the server (or the limit of the role or the database), or end what holds them; run goes on trying."
                     }
                     Some("08P01") if error.message().contains("startup parameter") => POOLER,
+                    // Prepared statements of one session that are another's.
+                    Some("26000" | "42P05") => POOLER,
                     Some("53100") => "The server's disk is full: make room; reading goes on where it stopped.",
                     Some("3F000" | "42P01") => "The schema is missing: run argos-sync migrate.",
                     _ => "run tries again at the next poll, and nothing is lost. If it lasts, see the server's log.",

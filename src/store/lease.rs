@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use sqlx::PgConnection;
 
+use super::database::{WRITER, may_write};
 use super::error::StoreError;
 use crate::clock::Timestamp;
 
@@ -73,25 +74,28 @@ pub async fn free_for_others(
     .map_err(StoreError::doing("looking at the lease"))
 }
 
-/// Renews the lease; the first statement of every write transaction. No row: somebody else took over, and nothing may be
-/// written.
+/// Renews the lease; the first statement of every write transaction. No row: somebody else took over, or a newer release
+/// has made the schema one that this binary may not write, and nothing may be written.
 pub async fn renew(connection: &mut PgConnection, lease: &Lease) -> Result<(), StoreError> {
     let renewed = sqlx::query!(
         "update argos.leases
             set expires_at = clock_timestamp() + make_interval(secs => $4)
-          where project_id = $1 and holder = $2 and epoch = $3",
+          where project_id = $1 and holder = $2 and epoch = $3
+            and (select min_writer from argos.compatibility) <= $5",
         lease.project_id,
         lease.holder,
         lease.epoch,
-        lease.ttl.as_secs_f64()
+        lease.ttl.as_secs_f64(),
+        WRITER
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(StoreError::doing("renewing the lease"))?;
-    match renewed.rows_affected() {
-        1 => Ok(()),
-        _ => Err(StoreError::LeaseLost { project_id: lease.project_id.clone() }),
+    if renewed.rows_affected() == 1 {
+        return Ok(());
     }
+    may_write(connection).await?;
+    Err(StoreError::LeaseLost { project_id: lease.project_id.clone() })
 }
 
 /// Gives the lease back, if it is still ours, so that the next process need not wait for its end.

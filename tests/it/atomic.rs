@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::program::{self, Program, eventually};
 use crate::support::rows::{PLACE_TABLES, written_and};
+use crate::support::truth::assert_once;
 use crate::support::{Database, World, postgres, world};
 
 /// All that a page writes.
@@ -44,15 +45,6 @@ fn change(simulator: &Simulator, round: usize) -> String {
     let aml = json!({"currentstatus": "Red Flag", "matches": [{"resource_id": format!("r{round}")}]});
     simulator.patch(&id, json!({"kyc": {"result": result, "attempts": attempts}, "aml": aml}));
     id
-}
-
-async fn each_event_once(database: &Database) {
-    let events = database.number("select count(*) from argos.outbox").await;
-    assert_eq!(events, database.number("select count(distinct id) from argos.outbox").await);
-    assert_eq!(events, database.number("select coalesce(max(position), 0) from argos.outbox").await, "a gap");
-    assert_eq!(events, database.number("select last_position from argos.outbox_counter").await);
-    let versions = "select count(*) from argos.submission_versions";
-    assert_eq!(database.number(versions).await, database.number("select sum(version) from argos.submissions").await);
 }
 
 #[tokio::test]
@@ -111,7 +103,7 @@ async fn p3_a_page_that_fails_at_any_statement_leaves_nothing_and_heals() {
               where submission_id = '{id}' and type in ('kyc.result_changed', 'submission.updated')"
         );
         assert_eq!(database.number(&told).await, 2, "{trigger}");
-        each_event_once(database).await;
+        assert_once(database).await;
     }
 }
 
@@ -142,7 +134,7 @@ async fn p3_the_cursor_is_never_ahead_of_the_rows() {
     let report = engine.hot().await.unwrap();
     assert_eq!((report.complete, report.pages, report.counts.new), (true, 2, 100));
     assert!(database.number("select count(covered_at) from argos.created_days").await >= 3);
-    each_event_once(database).await;
+    assert_once(database).await;
 }
 
 #[tokio::test]
@@ -171,12 +163,12 @@ async fn p3_an_unknown_commit_is_resolved_by_reading() {
                 wire.cut_at_commit(3, fate);
                 assert_eq!(engine.hot().await.is_ok(), page == 4);
             }
-            each_event_once(&world.database).await;
+            assert_once(&world.database).await;
         }
         wire.cut_at_commit(0, fate);
         let report = engine.hot().await.unwrap();
         assert_eq!(report.counts.unchanged, 200);
-        each_event_once(&world.database).await;
+        assert_once(&world.database).await;
         assert_eq!(world.database.number("select count(*) from argos.outbox").await, 200);
     }
 }
@@ -229,7 +221,7 @@ async fn p6_a_late_commit_is_not_skipped() {
         results[1].as_ref().unwrap();
         let expected = if ends_well { 100 } else { 50 };
         assert_eq!(read, (1..=expected).collect::<Vec<i64>>(), "in order, without a gap, nothing skipped");
-        each_event_once(&database).await;
+        assert_once(&database).await;
     }
 }
 
@@ -281,7 +273,7 @@ async fn p3_a_terminated_backend_fails_the_pass_and_the_next_heals() {
         assert_eq!(written(database).await, before);
         // The same engine goes on.
         assert_eq!(engine.hot().await.unwrap().counts.changed, 1);
-        each_event_once(database).await;
+        assert_once(database).await;
     }
 }
 

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 
 use crate::support::program::{self, Program, eventually};
 use crate::support::random::Random;
+use crate::support::truth::assert_once;
 use crate::support::{Database, world};
 
 /// Repeats a failure: the seed that it printed.
@@ -71,7 +72,7 @@ async fn p3_an_import_of_20_000_killed_at_20_random_points_equals_an_uninterrupt
 
     assert_eq!(killed.number("select count(*) from argos.submissions").await, SUBMISSIONS as i64);
     same_tables(&calm, &killed).await;
-    each_event_once(&killed).await;
+    assert_once(&killed).await;
     println!("compared after {:?}", began.elapsed());
 }
 
@@ -99,7 +100,7 @@ async fn p3_a_daemon_killed_in_its_first_pass_goes_on_when_it_is_started_again()
     }
     assert_eq!(killed.number("select count(*) from argos.submissions").await, 1_000);
     same_tables(&calm, &killed).await;
-    each_event_once(&killed).await;
+    assert_once(&killed).await;
 }
 
 async fn vendor(initial: u64, history: Duration) -> Simulator {
@@ -277,14 +278,4 @@ async fn rows(database: &Database, query: &str) -> BTreeMap<String, String> {
     let rows: BTreeMap<_, _> = rows.into_iter().collect();
     assert_eq!(rows.len(), count, "keys repeat in {query}");
     rows
-}
-
-async fn each_event_once(database: &Database) {
-    let events = database.number("select count(*) from argos.outbox").await;
-    assert_eq!(events, database.number("select count(distinct id) from argos.outbox").await);
-    assert_eq!(events, database.number("select count(distinct position) from argos.outbox").await);
-    assert_eq!(events, database.number("select max(position) from argos.outbox").await, "positions have no gap");
-    assert_eq!(events, database.number("select last_position from argos.outbox_counter").await);
-    let versions = "select count(*) from argos.submission_versions";
-    assert_eq!(database.number(versions).await, database.number("select sum(version) from argos.submissions").await);
 }

@@ -9,13 +9,14 @@ use argos_sync::store::database::{options, pool};
 use argos_sync::store::{calendar, progress};
 use chrono::{NaiveDate, TimeDelta};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use crate::support::rows::{PLACE_TABLES, data_tables};
 use crate::support::world::settings;
 use crate::support::{Database, World};
 
-/// A session of this database finds itself in Cairo, with other dates, another isolation and other functions.
+/// A session of this database finds itself in Cairo, with other dates, another isolation, other functions and tables, and
+/// with texts read and written in other ways.
 const HOSTILE: &str = "
     create schema evil;
     create function evil.lower(text) returns text language sql as $$select 'x'$$;
@@ -24,13 +25,20 @@ const HOSTILE: &str = "
     create function evil.clock_timestamp() returns timestamptz language sql as $$select '-infinity'::timestamptz$$;
     create function evil.jsonb_populate_recordset(anyelement, jsonb) returns setof anyelement language sql
         as 'select $1 where false';
+    create table evil.submissions as select 'x' as submission_id;
+    create table evil.leases as select 'x' as holder;
+    create table evil.outbox_counter as select 7 as last_position;
     do $$
     declare
         setting text;
     begin
         foreach setting in array array['timezone = ''Africa/Cairo''', 'datestyle = ''SQL, DMY''',
                                        'default_transaction_isolation = serializable',
-                                       'search_path = evil, pg_catalog'] loop
+                                       'search_path = evil, pg_catalog', 'bytea_output = escape',
+                                       'intervalstyle = sql_standard', 'standard_conforming_strings = off',
+                                       'extra_float_digits = -5', 'transform_null_equals = on',
+                                       'array_nulls = off', 'lc_numeric = ''C''', 'lc_monetary = ''C''',
+                                       'lc_messages = ''C'''] loop
             execute format('alter database %I set %s', current_database(), setting);
         end loop;
     end
@@ -69,12 +77,16 @@ async fn life(prepare: &str, at: Timestamp) -> Vec<String> {
     let mut tables = data_tables(&world.database).await;
     tables.extend(PLACE_TABLES.iter().map(|table| (*table).to_owned()));
     let mut rows = Vec::new();
+    let mut session = app.pool.acquire().await.unwrap();
+    // The one thing that is read here as text and nowhere else.
+    session.execute("set bytea_output = hex").await.unwrap();
     for table in tables {
         // The one is drawn at random, the other a hash of the vendor's address.
         let sql = format!("select (to_jsonb(t) - 'traceparent' - 'source')::text from argos.{table} t order by 1");
-        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&app.pool).await.unwrap();
+        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut *session).await.unwrap();
         rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
     }
+    session.close().await.unwrap();
     engine.release().await.unwrap();
     app.close().await.unwrap();
     rows

@@ -9,14 +9,6 @@ use crate::support::daemon::Daemon;
 use crate::support::program::eventually;
 use crate::support::proxy::Proxy;
 use crate::support::rows::submission;
-use crate::support::world::keys;
-
-/// Passes that ended because of the database.
-async fn database_errors(daemon: &Daemon) -> u64 {
-    let page = daemon.get("/metrics").await.1;
-    let line = page.lines().find(|line| line.starts_with("argos_sync_database_errors_total{")).unwrap();
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
-}
 
 #[tokio::test]
 async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_on_when_it_speaks() {
@@ -32,24 +24,23 @@ async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_o
         ("database.max_connections", "2"),
         ("log.format", "text"),
     ];
-    let base_url = world.simulator.base_url();
-    let settings = keys(&base_url, &proxy.url, &changes);
-    let named = |key: &str| format!("ARGOS_SYNC__{}", key.to_uppercase().replace('.', "__"));
-    let variables: Vec<(String, &str)> = settings.iter().map(|(key, value)| (named(key), *value)).collect();
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let daemon = Daemon::start(&variables).await;
+    let daemon = Daemon::between(&world.simulator.base_url(), &proxy.url, &changes).await;
     let imported = "select count(*) from argos.projects where import_completed_at is not null";
     eventually("the import is complete", async || match world.database.number(imported).await {
         1 => Ok(()),
         _ => Err(daemon.output()),
     })
     .await;
-    assert_eq!(database_errors(&daemon).await, 0);
+    assert_eq!(daemon.database_errors().await, 0);
 
-    for round in ["first", "second"] {
+    // At the first statement of whatever it does, and at the last one of a page, soon after a request to the vendor.
+    for (round, row) in [("first", "leases"), ("second", "outbox_counter")] {
         // It falls silent while a statement is under way: its answer does not come, nor that of the server's time-out.
         let mut lock = world.database.pool.begin().await.unwrap();
-        sqlx::query("select from argos.leases for update").execute(&mut *lock).await.unwrap();
+        let held = format!("select from argos.{row} for update");
+        sqlx::query(sqlx::AssertSqlSafe(held)).execute(&mut *lock).await.unwrap();
+        let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
+        world.simulator.patch(&id, json!({"memo": {"text": round}}));
         let waits = "select count(*) from pg_stat_activity
                       where datname = current_database() and application_name = 'argos-sync' and wait_event_type = 'Lock'";
         eventually("the daemon waits for the lock", async || match world.database.number(waits).await {
@@ -59,8 +50,8 @@ async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_o
         .await;
         proxy.fall_silent();
         lock.rollback().await.unwrap();
-        let before = database_errors(&daemon).await;
-        eventually("it is told", async || match database_errors(&daemon).await {
+        let before = daemon.database_errors().await;
+        eventually("it is told", async || match daemon.database_errors().await {
             errors if errors > before => Ok(()),
             _ => Err(daemon.output()),
         })
@@ -69,8 +60,6 @@ async fn p9_a_database_that_falls_silent_is_told_and_given_up_and_reading_goes_o
         assert_eq!(daemon.get("/livez").await.0, 200, "the loop is not stuck");
 
         proxy.speak();
-        let id = world.simulator.truth()[0]["submission_id"].as_str().unwrap().to_owned();
-        world.simulator.patch(&id, json!({"memo": {"text": round}}));
         eventually("reading goes on", async || match submission(&world.database, &id).await["memo_text"] == round {
             true => Ok(()),
             false => Err(daemon.output()),

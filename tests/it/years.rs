@@ -7,7 +7,6 @@
 mod changes;
 mod news;
 mod sweep;
-pub mod truth;
 
 use std::time::Duration;
 

@@ -156,6 +156,7 @@ impl Engine {
         let new_writer = self.lease.is_none();
         if new_writer {
             let mut connection = self.connection().await?;
+            database::may_write(&mut connection).await?;
             progress::enrol(&mut connection, &project_id, &self.parts.project.name, now).await?;
             self.take(&mut connection).await?;
         } else {

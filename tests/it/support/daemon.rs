@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::process::argos_sync;
+use super::world::keys;
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {
@@ -52,6 +53,22 @@ impl Daemon {
         let end = digits.find(|character: char| !character.is_ascii_digit() && !".:".contains(character));
         daemon.address = digits[..end.unwrap_or(digits.len())].parse().unwrap();
         daemon
+    }
+
+    /// One for a simulator and a database, with settings changed: (key, value).
+    pub async fn between(base_url: &str, database_url: &str, changes: &[(&str, &str)]) -> Self {
+        let named = |key: &str| format!("ARGOS_SYNC__{}", key.to_uppercase().replace('.', "__"));
+        let settings = keys(base_url, database_url, changes);
+        let variables: Vec<(String, &str)> = settings.iter().map(|(key, value)| (named(key), *value)).collect();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        Self::start(&variables).await
+    }
+
+    /// Passes that ended because of the database.
+    pub async fn database_errors(&self) -> u64 {
+        let page = self.get("/metrics").await.1;
+        let line = page.lines().find(|line| line.starts_with("argos_sync_database_errors_total{")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
     }
 
     /// Everything it wrote so far.

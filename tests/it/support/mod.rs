@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod events;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod program;
@@ -9,6 +10,7 @@ pub mod proxy;
 pub mod random;
 pub mod relay;
 pub mod rows;
+pub mod truth;
 pub mod vendor;
 pub mod verbatim;
 pub mod work;

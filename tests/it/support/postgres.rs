@@ -73,6 +73,8 @@ pub struct Database {
     /// For processes and settings.
     pub url: String,
     name: String,
+    /// Whether it is one of the run's server, and dropped with this.
+    ours: bool,
 }
 
 impl Database {
@@ -93,7 +95,15 @@ impl Database {
         let options = SERVER.admin.clone().database(&name);
         let url = options.to_url_lossy().to_string();
         let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
-        Self { pool, url, name }
+        Self { pool, url, name, ours: true }
+    }
+
+    /// A database of another server, which is left alone.
+    pub async fn elsewhere(url: &str) -> Self {
+        let options = options(url).unwrap();
+        let name = options.get_database().unwrap().to_owned();
+        let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+        Self { pool, url: url.to_owned(), name, ours: false }
     }
 
     /// A backup: a copy of this database. Cuts off whoever is connected.
@@ -134,6 +144,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         let (admin, name) = (SERVER.admin.clone(), self.name.clone());
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -12,8 +12,8 @@ use argos_sync::sync::plan::Forecast;
 use chrono::{TimeDelta, Timelike};
 use serde_json::{Value, json};
 
-use super::{AGE, DAY, Years, full_size, long, options, truth};
-use crate::support::{Database, assert_valid_events};
+use super::{AGE, DAY, Years, full_size, long, options};
+use crate::support::{Database, assert_valid_events, truth};
 
 /// What happens to a submission.
 #[derive(Clone, Copy, Debug, PartialEq)]

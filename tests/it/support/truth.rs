@@ -1,10 +1,10 @@
-//! Does the mirror equal what the vendor shows? Compared without the daemon's code.
+//! Does the mirror equal what the vendor shows, and is everything told once? Compared without the daemon's code.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::Database;
+use super::Database;
 
 /// An item without links, which expire, and without what is empty.
 fn comparable(value: &Value) -> Value {
@@ -45,4 +45,18 @@ pub async fn assert_equal(database: &Database, truth: Vec<Value>) {
     assert!(differing.is_empty(), "{} differ, the first: {:#?}", differing.len(), &differing[..differing.len().min(3)]);
     let results = "select count(*) from argos.submissions where kyc_result is distinct from item->'kyc'->>'result'";
     assert_eq!(database.number(results).await, 0, "the columns say what the item says");
+}
+
+/// Every event is there once, positions have no gap, and each version is one of those that submissions count.
+pub async fn assert_once(database: &Database) {
+    let events = database.number("select count(*) from argos.outbox").await;
+    assert_eq!(events, database.number("select count(distinct id) from argos.outbox").await);
+    assert_eq!(events, database.number("select count(distinct position) from argos.outbox").await);
+    assert_eq!(events, database.number("select coalesce(max(position), 0) from argos.outbox").await, "a gap");
+    assert_eq!(events, database.number("select last_position from argos.outbox_counter").await);
+    let versions = "select count(*) from argos.submission_versions";
+    assert_eq!(
+        database.number(versions).await,
+        database.number("select coalesce(sum(version), 0) from argos.submissions").await
+    );
 }
