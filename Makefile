@@ -1,12 +1,13 @@
 # make demo   set up, and show the main job        (ARGS="--for 20s" ends by itself, --json prints a summary)
 # make test   set up, and pass all tests
+# make points break off at every statement to the database, not only at those that differ most: some minutes
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while (ARGS=sweep, news or changes: only these)
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test years deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -21,6 +22,9 @@ test: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) --no-print-directory sqlx-check
 	$(CARGO) test --locked
+
+points: setup
+	ARGOS_SYNC_TEST_POINTS=all $(CARGO) test --locked --test it points:: -- --nocapture --test-threads 1
 
 # The tests have these in small. A clock that only they move makes days pass in seconds. The variants of the vendor's ways
 # have a fifth of the submissions. Each tells how far it has come.

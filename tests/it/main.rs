@@ -32,6 +32,7 @@ mod leaks;
 mod lease;
 mod observability;
 mod page;
+mod points;
 mod probe;
 mod process;
 mod reload;

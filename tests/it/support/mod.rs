@@ -8,8 +8,10 @@ pub mod program;
 pub mod proxy;
 pub mod relay;
 pub mod rows;
+pub mod tables;
 pub mod vendor;
 pub mod verbatim;
+pub mod wire;
 pub mod work;
 pub mod world;
 
