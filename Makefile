@@ -1,5 +1,6 @@
 # make demo   set up, and show the main job        (ARGS="--for 20s" ends by itself, --json prints a summary)
 # make test   set up, and pass all tests
+# make points break off at every statement to the database, not only at those that differ most: some minutes
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while (ARGS=sweep, news or changes: only these)
 # make fuzz   fuzz what reads answers and settings, 60 seconds each (ARGS="300 decode": so long, only this); needs cargo-fuzz
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
@@ -7,7 +8,7 @@
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test years fuzz deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years fuzz deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -22,6 +23,9 @@ test: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	$(MAKE) --no-print-directory sqlx-check
 	$(CARGO) test --locked
+
+points: setup
+	ARGOS_SYNC_TEST_POINTS=all $(CARGO) test --locked --test it points:: -- --nocapture --test-threads 1
 
 # The tests have these in small. A clock that only they move makes days pass in seconds. The variants of the vendor's ways
 # have a fifth of the submissions. Each tells how far it has come.

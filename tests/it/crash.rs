@@ -1,6 +1,5 @@
 //! P2, P3: killed at any moment and started again, the daemon leaves what it leaves when nobody kills it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use argos_sync::clock::Clock;
@@ -10,6 +9,7 @@ use sqlx::PgPool;
 
 use crate::support::program::{self, Program, eventually};
 use crate::support::random::Random;
+use crate::support::tables::Tables;
 use crate::support::truth::assert_once;
 use crate::support::{Database, world};
 
@@ -71,7 +71,7 @@ async fn p3_an_import_of_20_000_killed_at_20_random_points_equals_an_uninterrupt
     assert!(summary["pages"].as_u64().unwrap() < PAGES, "the last one read everything: {summary}");
 
     assert_eq!(killed.number("select count(*) from argos.submissions").await, SUBMISSIONS as i64);
-    same_tables(&calm, &killed).await;
+    Tables::of(&calm).await.same(&Tables::of(&killed).await);
     assert_once(&killed).await;
     println!("compared after {:?}", began.elapsed());
 }
@@ -99,7 +99,7 @@ async fn p3_a_daemon_killed_in_its_first_pass_goes_on_when_it_is_started_again()
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
     assert_eq!(killed.number("select count(*) from argos.submissions").await, 1_000);
-    same_tables(&calm, &killed).await;
+    Tables::of(&calm).await.same(&Tables::of(&killed).await);
     assert_once(&killed).await;
 }
 
@@ -220,62 +220,4 @@ async fn pages(pool: &PgPool) -> u64 {
     }
     let pages: Option<i64> = sqlx::query_scalar("select max(pages) from argos.walks").fetch_one(pool).await.unwrap();
     pages.unwrap_or(0).try_into().unwrap()
-}
-
-/// Every table but for what may differ between two runs: when it was, by which request, and links that expire.
-async fn same_tables(one: &Database, other: &Database) {
-    const ITEM: &str = "jsonb_set(item - 'image', '{kyc,attempts}',
-        (select coalesce(jsonb_agg(attempt - 'selfieImage' order by place), '[]')
-           from jsonb_array_elements(item #> '{kyc,attempts}') with ordinality a (attempt, place)), false)";
-    let whole = |table: &str, key: &str, but: &str| {
-        (
-            table.to_owned(),
-            format!("select {key} as key, md5((to_jsonb(t) - '{{{but}}}'::text[])::text) as rest from argos.{table} t"),
-        )
-    };
-    let with_item = |table: &str, key: &str, but: &str| {
-        let rest = format!("md5((to_jsonb(t) - '{{item,{but}}}'::text[])::text) || md5(({ITEM})::text)");
-        (table.to_owned(), format!("select {key} as key, {rest} as rest from argos.{table} t"))
-    };
-    let child = "submission_id || '/' || place";
-    let queries = [
-        with_item("submissions", "submission_id", "first_seen_at,first_request,changed_at,observed_at,image"),
-        whole("attempts", child, "selfie_image"),
-        whole("aml_matches", child, ""),
-        whole("bank_verifications", "submission_id", ""),
-        // The hash is one of bytes with expiring links in them.
-        whole("submission_views", "submission_id || '/' || view", "body_hash"),
-        with_item("submission_versions", "submission_id || '/' || version", "observed_at,lease_epoch,request_no"),
-        whole("alerts", "alert_id::text", "raised_at"),
-        whole("counters", "name || '/' || label", ""),
-        whole("quarantine", "body_hash::text", "first_seen_at,expires_at"),
-        // Two vendors listen at two ports.
-        whole("projects", "project_id", "import_started_at,import_completed_at,fully_walked_at,source"),
-        whole("outbox_counter", "'only'", ""),
-        // In their order within each submission, whatever lies between.
-        (
-            "outbox".to_owned(),
-            "select aggregateid || '/' || row_number() over (partition by aggregateid order by position) as key,
-                    md5(jsonb_build_array(id, aggregatetype, type, payload - 'observed_at', project_id, submission_id,
-                                          version, ordinal)::text) as rest
-               from argos.outbox"
-                .to_owned(),
-        ),
-    ];
-    for (table, query) in queries {
-        let (one, other) = (rows(one, &query).await, rows(other, &query).await);
-        assert!(!one.is_empty() || table == "quarantine", "{table} is empty");
-        let differ: Vec<_> = one.keys().chain(other.keys()).filter(|key| one.get(*key) != other.get(*key)).collect();
-        let few = &differ[..differ.len().min(5)];
-        assert!(differ.is_empty(), "{table}: {} of {} rows differ: {few:?}", differ.len(), one.len());
-    }
-}
-
-async fn rows(database: &Database, query: &str) -> BTreeMap<String, String> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&database.pool).await.unwrap();
-    let count = rows.len();
-    let rows: BTreeMap<_, _> = rows.into_iter().collect();
-    assert_eq!(rows.len(), count, "keys repeat in {query}");
-    rows
 }

@@ -33,6 +33,7 @@ mod leaks;
 mod lease;
 mod observability;
 mod page;
+mod points;
 mod postgres_faults;
 mod probe;
 mod process;

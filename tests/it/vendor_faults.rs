@@ -11,11 +11,11 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::support::rows::{rows, submission, written};
+use crate::support::truth::assert_equal;
 use crate::support::vendor::{Reply, Request, Vendor};
 use crate::support::verbatim::noon;
 use crate::support::world::{install_tls, settings};
 use crate::support::{Database, Verbatim, World, assert_valid_events};
-use crate::support::truth::assert_equal;
 
 /// A list that a test changes while it is read: (created_at, id, result), in the order of the list.
 type List = Arc<Mutex<Vec<(String, String, &'static str)>>>;

@@ -10,9 +10,11 @@ pub mod proxy;
 pub mod random;
 pub mod relay;
 pub mod rows;
+pub mod tables;
 pub mod truth;
 pub mod vendor;
 pub mod verbatim;
+pub mod wire;
 pub mod work;
 pub mod world;
 
