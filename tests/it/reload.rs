@@ -393,8 +393,9 @@ async fn a_daemon_ends_with_its_terminal() {
     let place = Place::new(20).await;
     place.settings(&["http.enabled = false", "poll.interval = '1h'"]);
     let mut terminal = Command::new("script");
-    let run =
-        format!("'{}' run --config '{}'", env!("CARGO_BIN_EXE_argos-sync"), place.path("settings.toml").display());
+    // Without the shell that `script` puts between: it may have been told to ignore SIGHUP, as under nohup.
+    let program = env!("CARGO_BIN_EXE_argos-sync");
+    let run = format!("exec '{program}' run --config '{}'", place.path("settings.toml").display());
     terminal.args(["--quiet", "--return", "--command", &run, "/dev/null"]).env_clear().stdin(Stdio::null());
     let mut terminal = Program::start(terminal);
     let leads = async |wanted: bool| {
