@@ -88,7 +88,7 @@ pub fn options(random: &mut Random) -> (Options, String) {
         // Hours of a life pass in seconds, or days do.
         life: random.pick(&[0.01, 0.001, 0.0001]),
         order: random.pick(&[Order::NewestFirst, Order::OldestFirst]),
-        thin_lists: random.chance(12),
+        thin_lists: random.chance(6),
         faults: argos_sync::simulator::Faults::parse(&manner).unwrap(),
         keep_answers: true,
         ..Options::default()

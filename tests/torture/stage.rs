@@ -25,12 +25,28 @@ use crate::support::proxy::Proxy;
 use crate::support::random::Random;
 
 /// How long the mirror may take to become equal to the vendor once all is calm.
-const CALM: Duration = Duration::from_secs(90);
+const CALM: Duration = Duration::from_secs(120);
+
+/// After so long it is worth a note what is still different.
+const SLOW: Duration = Duration::from_secs(15);
 
 /// More lines than this in a history are a flood.
 const MOST_LINES: usize = 5_000;
 
 const PROJECTS: [&str; 2] = ["one", "two"];
+
+/// What the judge looks at, row by row.
+const TABLES: &[&str] = &[
+    "projects",
+    "submissions",
+    "submission_versions",
+    "outbox",
+    "attempts",
+    "aml_matches",
+    "bank_verifications",
+    "counters",
+    "erasure_receipts",
+];
 
 /// What a trigger notes of every step of a walk, and by which transaction.
 const NOTES: &str = "
@@ -314,7 +330,7 @@ impl<'s> Stage<'s> {
 
     /// Waits until the mirror equals the vendor: what is still different after a long time.
     async fn converge(&mut self) -> Vec<Violation> {
-        let began = Instant::now();
+        let (began, mut told) = (Instant::now(), false);
         loop {
             for which in 0..self.daemons.len() {
                 // As systemd does.
@@ -324,9 +340,13 @@ impl<'s> Stage<'s> {
                     self.daemons[which].again();
                 }
             }
-            let differences: Vec<_> = self.evidence().await.iter().flat_map(judge::differences).collect();
+            let differences: Vec<_> = self.mirrors().await.iter().flat_map(judge::differences).collect();
             if differences.is_empty() || began.elapsed() > CALM {
                 return differences;
+            }
+            if began.elapsed() > SLOW && !told {
+                told = true;
+                self.outcome.deeds.push(format!("Slow: after {SLOW:?} of calm still {differences:?}"));
             }
             wait(250).await;
         }
@@ -363,47 +383,50 @@ impl<'s> Stage<'s> {
         patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool)).await
     }
 
-    async fn evidence(&self) -> Vec<Evidence> {
+    /// What the mirror holds and what the vendor has.
+    async fn mirrors(&self) -> Vec<Evidence> {
         let mut all = Vec::new();
-        let tables: Vec<String> = patiently(|| {
-            sqlx::query_scalar(
-                "select relname::text from pg_class where relnamespace = 'argos'::regnamespace and relkind = 'r'",
-            )
-            .fetch_all(&self.pool)
-        })
-        .await;
-        let mut dump = String::new();
-        for table in tables {
-            let sql = format!("select coalesce(string_agg(t::text, E'\\n'), '') from argos.{table} t");
-            let text: String = patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool)).await;
-            dump.push_str(&text);
-        }
-        for (which, (vendor, _, thin)) in self.vendors.iter().enumerate() {
-            let project = PROJECTS[which];
-            let mut tables = BTreeMap::new();
-            for table in [
-                "projects",
-                "submissions",
-                "submission_versions",
-                "outbox",
-                "attempts",
-                "aml_matches",
-                "bank_verifications",
-                "counters",
-                "erasure_receipts",
-            ] {
-                let sql = format!(
-                    "select to_jsonb(t) || jsonb_build_object('xmin', t.xmin::text::bigint) from argos.{table} t
-                      where project_id = '{project}'"
-                );
-                tables.insert(table.to_owned(), self.rows(&sql).await);
-            }
-            let sql = format!("select to_jsonb(t) from judge.progress t where project_id = '{project}' order by seq");
-            tables.insert("progress".to_owned(), self.rows(&sql).await);
-            let served = vendor.requests().iter().map(|served| serde_json::to_value(served).unwrap()).collect();
-            all.push(Evidence { thin: *thin, served, tables, dump: dump.clone(), truth: vendor.truth() });
+        for ((vendor, _, thin), project) in self.vendors.iter().zip(PROJECTS) {
+            let tables = self.tables(project, &["submissions", "erasure_receipts"]).await;
+            all.push(Evidence { thin: *thin, tables, truth: vendor.truth(), ..Evidence::default() });
         }
         all
+    }
+
+    /// The same, what was served, and what else the database holds.
+    async fn evidence(&self) -> Vec<Evidence> {
+        let sql = "select relname::text from pg_class where relnamespace = 'argos'::regnamespace and relkind = 'r'";
+        let names: Vec<String> = patiently(|| sqlx::query_scalar(sql).fetch_all(&self.pool)).await;
+        let mut all = self.mirrors().await;
+        for ((vendor, ..), (project, evidence)) in self.vendors.iter().zip(PROJECTS.iter().zip(&mut all)) {
+            for table in &names {
+                let sql = format!(
+                    "select coalesce(string_agg(row::text, E'\\n'), '')
+                       from (select to_jsonb(t) as row from argos.{table} t) rows
+                      where coalesce(row->>'project_id', '{project}') = '{project}'"
+                );
+                let text: String =
+                    patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool)).await;
+                evidence.dump.push_str(&text);
+            }
+            evidence.tables = self.tables(project, TABLES).await;
+            let sql = format!("select to_jsonb(t) from judge.progress t where project_id = '{project}' order by seq");
+            evidence.tables.insert("progress".to_owned(), self.rows(&sql).await);
+            evidence.served = vendor.requests().iter().map(|served| serde_json::to_value(served).unwrap()).collect();
+        }
+        all
+    }
+
+    async fn tables(&self, project: &str, names: &[&str]) -> BTreeMap<String, Vec<Value>> {
+        let mut tables = BTreeMap::new();
+        for name in names {
+            let sql = format!(
+                "select to_jsonb(t) || jsonb_build_object('xmin', t.xmin::text::bigint) from argos.{name} t
+                  where project_id = '{project}'"
+            );
+            tables.insert((*name).to_owned(), self.rows(&sql).await);
+        }
+        tables
     }
 
     async fn outbox(&self) -> Vec<(i64, String)> {

@@ -35,7 +35,9 @@ impl Engine {
             // What changed before a complete walk of its day began must have been seen by that walk.
             let missed =
                 updated_at.zip(covered_at).is_some_and(|(updated_at, covered_at)| updated_at + LAG < covered_at);
-            if shown && counts.changed > 0 && missed {
+            // Where lists lack fields, no walk shows a change of those.
+            let walks_show_all = !self.picture().lacking.details;
+            if shown && counts.changed > 0 && missed && walks_show_all {
                 metrics.canary_divergence("missed");
                 tracing::error!(
                     project = project_id,

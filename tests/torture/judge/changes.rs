@@ -95,21 +95,23 @@ fn news(before: &State, after: &State, events: &mut Vec<Told>) {
     let (added, changed, _) = matched(list(before, "kyc.attempts"), list(after, "kyc.attempts"), &["attemptCnt"], true);
     (0..added).for_each(|_| event("kyc.attempt_added"));
     (0..changed).for_each(|_| event("kyc.attempt_changed"));
+    // A member, and its own members, if it has some.
+    let part = |state: &State, name: &str| -> State {
+        let own =
+            |other: &&String| other.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        state.keys().filter(own).map(|name| (name.clone(), state[name].clone())).collect()
+    };
     let sides = |name: &str| (json!(text(before, name)), json!(text(after, name)));
     if text(before, "kyc.result") != text(after, "kyc.result") {
         events.push(("kyc.result_changed".to_owned(), Some(sides("kyc.result"))));
     } else if !before.is_empty()
-        && ["kyc.commentCode", "kyc.comment", "reviewer"].iter().any(|name| before.get(*name) != after.get(*name))
+        && ["kyc.commentCode", "kyc.comment", "reviewer"].iter().any(|name| part(before, name) != part(after, name))
     {
         events.push(("kyc.detail_changed".to_owned(), None));
     }
     if after.keys().any(|name| name.starts_with("aml.")) {
         aml(before, after, sides("aml.currentstatus"), events);
     }
-    let part = |state: &State, object: &str| -> State {
-        let of = |name: &&String| name.split('.').next() == Some(object);
-        state.keys().filter(of).map(|name| (name.clone(), state[name].clone())).collect()
-    };
     for (object, kind) in
         [("bank_verification", "bank_verification.changed"), ("Injection_action", "injection.performed")]
     {

@@ -56,7 +56,9 @@ pub fn confirmed_and_gone(
             state.values().for_each(|value| leaves(value, &mut others));
         }
         let telling = texts.difference(&others).filter(|text| text.len() >= TELLING && !text.starts_with("number "));
-        if let Some(left) = telling.into_iter().find(|text| evidence.dump.contains(text.as_str())) {
+        if let Some(left) =
+            telling.into_iter().find(|text| evidence.dump.contains(&Value::from(text.as_str()).to_string()))
+        {
             violations.push(broken("P7", id, format!("{left:?} was erased and is still there")));
         }
     }

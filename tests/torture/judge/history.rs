@@ -50,9 +50,11 @@ pub fn taken_out<'a>(evidence: &'a Evidence, id: &str) -> impl Fn(&str) -> bool 
     let receipts: Vec<_> = receipts.filter(|row| row["submission_id"] == *id && row["mode"] == "erase").collect();
     move |field| {
         receipts.iter().any(|row| match row["kind"].as_str() {
+            // What repeats `data` elsewhere goes with the first field of it.
             Some("fields") => {
-                field == "aml.raw_data"
-                    || row["fields"].as_array().is_some_and(|all| all.iter().any(|one| one == field))
+                let fields = || row["fields"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let repeated = ["aml.raw_data", "kyc.attempts"].contains(&field);
+                fields().any(|one| one == field || (repeated && one.starts_with("data.")))
             }
             _ => !left_of_deleted(field),
         })
@@ -143,7 +145,12 @@ impl Chain<'_> {
     fn after(&self, count: usize, kind: &Kind, shown: Option<&State>, must: bool) -> Vec<usize> {
         let mut after = Vec::new();
         let before = count.checked_sub(1).map(|last| &self.states[last]);
-        if !must || shown.is_none_or(|shown| before.is_some_and(|before| self.stays(count, before, kind, shown))) {
+        // A page of screenings says too little to make a submission of it.
+        let too_little = *kind == Kind::Aml && count == 0;
+        if !must
+            || too_little
+            || shown.is_none_or(|shown| before.is_some_and(|before| self.stays(count, before, kind, shown)))
+        {
             after.push(count);
         }
         if let Some(next) = self.versions.get(count) {
@@ -162,7 +169,7 @@ impl Chain<'_> {
         let last = &self.versions[count - 1];
         // A list does not bring back who was deleted, and what an answer by id had changed it must not take back.
         let held = last.cause == "erased"
-            || (last.view == "id" && count > 1 && self.states[count - 2] == *shown)
+            || (last.view == "id" && count > 1 && restores(shown, before, &self.states[count - 2]))
             || last.cause == "removed";
         held || (shown.iter().all(|(name, value)| before.get(name) == Some(value))
             && before.keys().filter(|name| !shown.contains_key(*name)).all(|name| self.may_keep(name, kind, shown)))
@@ -212,6 +219,14 @@ impl Chain<'_> {
     }
 }
 
+/// Whether what an answer shows otherwise is what stood there before.
+fn restores(shown: &State, now: &State, before: &State) -> bool {
+    shown
+        .iter()
+        .filter(|(name, value)| now.get(*name) != Some(value))
+        .all(|(name, value)| before.get(name) == Some(value))
+}
+
 /// What is kept although an answer lacks it: a screening, and what is believed to be deleted only when it is confirmed.
 fn must_keep(name: &str, shown: &State) -> bool {
     name == "aml" || name.starts_with("aml.") || erasable(name, shown)
@@ -223,6 +238,10 @@ pub fn news_or_history(evidence: &Evidence, versions: &Versions, violations: &mu
     let Some(began) = micros(&project["import_started_at"]) else { return };
     for (id, versions) in versions {
         let Some(first) = versions.first() else { continue };
+        // An erasure writes older versions anew: which transaction wrote the first one is no longer known.
+        if evidence.rows("erasure_receipts").iter().any(|row| row["submission_id"] == **id) {
+            continue;
+        }
         let Some(created) = first.state.get("created_at").and_then(micros) else { continue };
         let day = DateTime::from_timestamp_micros(created).unwrap_or_default().date_naive();
         let history = created < began && !covered(evidence.rows("progress"), day, first.xmin);

@@ -27,7 +27,7 @@ pub struct Evidence {
     /// The project's rows by table. Rows of versions and of the outbox carry `xmin`, the transaction that wrote them. The
     /// table `progress` holds what a trigger saw of `walks`.
     pub tables: BTreeMap<String, Vec<Value>>,
-    /// Everything in the database, as text.
+    /// Everything in the database that is the project's, as JSON.
     pub dump: String,
     /// The vendor's items at the end.
     pub truth: Vec<Value>,

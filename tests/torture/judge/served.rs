@@ -86,7 +86,8 @@ pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Viol
         let place = (&row["started_at"], row["pages"].as_i64().unwrap_or_default());
         let lane = row["lane"].as_str().unwrap_or_default();
         let before = last.insert(lane, place);
-        if before == Some(place) {
+        // A walk that led nowhere begins anew.
+        if before == Some(place) || place.1 == 0 {
             continue;
         }
         let walked = before.filter(|before| before.0 == place.0).map_or(0, |before| before.1);

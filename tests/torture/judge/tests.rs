@@ -171,7 +171,7 @@ fn what_breaks_a_promise_is_noticed() {
     assert!(former_leader.contains(&"P5".to_owned()), "{former_leader:?}");
     let hasty = said(|evidence| drop(evidence.served.remove(3)));
     assert_eq!(hasty, ["P7 b"]);
-    let kept = said(|evidence| evidence.dump = "b@taint.example".to_owned());
+    let kept = said(|evidence| evidence.dump = r#"{"email": "b@taint.example"}"#.to_owned());
     assert_eq!(kept, ["P7 b"]);
     let history_as_news = said(|evidence| {
         rows(evidence, "submission_versions")[0]["cause"] = json!("news");
