@@ -3,12 +3,15 @@
 # make points break off at every statement to the database, not only at those that differ most: some minutes
 # make years  simulated years of 50,000 and 100,000 submissions: takes a while (ARGS=sweep, news or changes: only these)
 # make fuzz   fuzz what reads answers and settings, 60 seconds each (ARGS="300 decode": so long, only this); needs cargo-fuzz
+# make torture  seeded histories of faults, judged: SEED=1 RUNS=100; goes on where it was interrupted
+# make mutants  try mistakes that the judge of the histories must notice; the same
+# make soak   half an hour of all faults, in which one daemon lives on
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test points years fuzz deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years fuzz torture mutants soak deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -34,6 +37,23 @@ years: setup
 
 fuzz:
 	tests/fuzz/run $(ARGS)
+
+# What became of each seed stands in target/torture.jsonl; docs/histories.md holds the sums.
+SEED := 1
+RUNS := 100
+WORKERS := 4
+
+torture: setup
+	ARGOS_SYNC_TORTURE_SEED=$(SEED) ARGOS_SYNC_TORTURE_RUNS=$(RUNS) ARGOS_SYNC_TORTURE_WORKERS=$(WORKERS) \
+	ARGOS_SYNC_TORTURE_REPORT=$(CURDIR)/target/torture.jsonl \
+	$(CARGO) test --locked --profile years --test torture p1_to_p13 -- --nocapture
+
+mutants: setup
+	tests/torture/try-mutants $(ARGS)
+
+soak: setup
+	ARGOS_SYNC_SOAK_MINUTES=30 ARGOS_SYNC_TORTURE_SEED=$(SEED) \
+	$(CARGO) test --locked --profile years --test torture p12_p13 -- --nocapture
 
 # Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
 deploy-check: target/debug/argos-sync

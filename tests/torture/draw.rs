@@ -96,11 +96,10 @@ pub fn options(random: &mut Random) -> (Options, String) {
     (options, manner)
 }
 
-/// The deeds of a history, each with the milliseconds to wait before it.
-pub fn deeds(random: &mut Random) -> Vec<(u64, Deed)> {
+/// The deeds of a history, each with the milliseconds to wait before it; without end.
+pub fn deeds(mut random: Random) -> impl Iterator<Item = (u64, Deed)> {
     let mut deletions = [0; 3];
-    let count = random.between(12, 22);
-    (0..count).map(|_| (random.between(30, 500), deed(random, &mut deletions))).collect()
+    std::iter::repeat_with(move || (random.between(30, 500), deed(&mut random, &mut deletions)))
 }
 
 fn deed(random: &mut Random, deletions: &mut [usize; 3]) -> Deed {

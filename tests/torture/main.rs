@@ -25,6 +25,18 @@ use tokio::sync::Mutex;
 use self::report::Report;
 use self::server::Server;
 
+/// Half an hour of it in `make soak`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p12_p13_a_daemon_that_lives_through_all_faults_does_not_grow_and_converges() {
+    support::world::install_tls();
+    let time = std::time::Duration::from_secs(setting(SOAK, 0) * 60).max(SHORT_SOAK);
+    let mut server = Server::start().await;
+    let outcome = stage::soak(setting(SEED, 1), time, &mut server).await;
+    server.stop().await;
+    println!("{:.0} s, {:?}", outcome.seconds, outcome.counts);
+    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.said);
+}
+
 /// Mistakes in the program that the judge must notice: `make mutants` tries them.
 #[test]
 fn every_mutant_can_be_made() {
@@ -42,6 +54,9 @@ fn every_mutant_can_be_made() {
 /// The first seed, and how many from there on.
 const SEED: &str = "ARGOS_SYNC_TORTURE_SEED";
 const RUNS: &str = "ARGOS_SYNC_TORTURE_RUNS";
+/// How many minutes a soak takes.
+const SOAK: &str = "ARGOS_SYNC_SOAK_MINUTES";
+const SHORT_SOAK: std::time::Duration = std::time::Duration::from_secs(20);
 /// How many histories run beside each other.
 const WORKERS: &str = "ARGOS_SYNC_TORTURE_WORKERS";
 /// Whether the first history that breaks a promise is the last one.

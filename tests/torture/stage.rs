@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use argos_sync::clock::Clock;
-use argos_sync::simulator::{Faults, Simulator};
+use argos_sync::simulator::{Faults, Options, Simulator};
 use chrono::TimeDelta;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -29,6 +29,12 @@ const CALM: Duration = Duration::from_secs(120);
 
 /// After so long it is worth a note what is still different.
 const SLOW: Duration = Duration::from_secs(15);
+
+/// From this time on a soak shows whether something grows.
+const LONG: Duration = Duration::from_secs(300);
+
+/// Makes another stream of numbers of a seed.
+const DEEDS: u64 = 0x5eed;
 
 /// More lines than this in a history are a flood.
 const MOST_LINES: usize = 5_000;
@@ -79,12 +85,16 @@ struct Stage<'s> {
     server: &'s mut Server,
     url: String,
     pool: PgPool,
+    /// Each with the faults that it always has, and whether its lists are thin.
     vendors: Vec<(Simulator, String, bool)>,
+    settings: String,
     daemons: Vec<Daemon>,
     random: Random,
     outcome: Outcome,
     removed: Vec<(usize, Value)>,
     number: u64,
+    /// Whether the first daemon is left alone.
+    spared: bool,
 }
 
 struct Daemon {
@@ -108,6 +118,15 @@ impl Daemon {
         self.program = Self::start(&self.config);
     }
 
+    /// Its memory in KiB, and how many descriptors it has.
+    fn size(&self) -> Option<(u64, u64)> {
+        let process = PathBuf::from(format!("/proc/{}", self.program.id()));
+        let status = std::fs::read_to_string(process.join("status")).ok()?;
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
+        Some((memory, std::fs::read_dir(process.join("fd")).ok()?.count() as u64))
+    }
+
     fn ensure(&mut self) {
         if !self.program.runs() {
             self.again();
@@ -119,52 +138,81 @@ impl Daemon {
 pub async fn play(seed: u64, server: &mut Server) -> Outcome {
     let began = Instant::now();
     let directory = tempfile::tempdir().unwrap();
-    let mut stage = Stage::set(seed, server, &directory).await;
-    let (stop, stopped) = watch::channel(false);
-    let reader = read_outbox(stage.pool.clone(), stopped);
-    let plan = draw::deeds(&mut stage.random);
-    for (pause, deed) in plan {
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let what = format!("{deed:?}");
-        let at = began.elapsed().as_secs_f64();
+    let mut stage = Stage::set(seed, server, &directory, |_| {}).await;
+    let (stop, reader) = read_outbox(stage.pool.clone());
+    let count = stage.random.between(12, 22) as usize;
+    for (pause, deed) in draw::deeds(Random::of(seed ^ DEEDS)).take(count) {
+        wait(pause).await;
+        let (what, at) = (format!("{deed:?}"), began.elapsed().as_secs_f64());
         stage.act(deed).await;
         stage.outcome.deeds.push(format!("{what} at {at:.1} s for {:.1} s", began.elapsed().as_secs_f64() - at));
     }
-    stage.outcome.deeds.push(format!("Calm at {:.1} s", began.elapsed().as_secs_f64()));
-    stage.calm().await;
-    let evidence = stage.converge().await;
-    stage.outcome.deeds.push(format!("Equal at {:.1} s", began.elapsed().as_secs_f64()));
-    stage.end().await;
-    // What was committed while the daemons ended counts, too.
-    let ended = stage.evidence().await;
-    let (read, outbox) = {
-        stop.send_replace(true);
-        (reader.await.unwrap(), stage.outbox().await)
-    };
-    let mut violations = std::mem::take(&mut stage.outcome.violations);
-    violations.extend(evidence);
-    violations.extend(judge::read_everything(&read, &outbox));
+    let ended = stage.settle(began).await;
     for evidence in &ended {
-        violations.extend(judge::judge(evidence));
+        stage.outcome.violations.extend(judge::judge(evidence));
         stage.count("requests", evidence.served.len());
-        for (name, table) in
-            [("versions", "submission_versions"), ("events", "outbox"), ("erasures", "erasure_receipts")]
-        {
-            stage.count(name, evidence.tables[table].len());
+    }
+    stage.finish(began, &ended, stop, reader).await
+}
+
+/// Faults and changes for a long time, in which one daemon lives through all of it: what it holds must not grow.
+pub async fn soak(seed: u64, time: Duration, server: &mut Server) -> Outcome {
+    let began = Instant::now();
+    let directory = tempfile::tempdir().unwrap();
+    // What was answered in half an hour would be too much to keep.
+    let slower = |options: &mut Options| (options.rate, options.keep_answers) = (0.05, false);
+    let mut stage = Stage::set(seed, server, &directory, slower).await;
+    if stage.daemons.len() == 1 {
+        stage.add_daemon(&directory).await;
+    }
+    let (stop, reader) = read_outbox(stage.pool.clone());
+    let mut sizes = Vec::new();
+    for (pause, deed) in draw::deeds(Random::of(seed ^ DEEDS)) {
+        if began.elapsed() > time {
+            break;
+        }
+        wait(pause).await;
+        stage.spared = matches!(deed, Deed::Kill(_) | Deed::Restart);
+        stage.act(deed).await;
+        stage.count("deeds", 1);
+        sizes.extend(stage.daemons[0].size());
+        if sizes.len() % 100 == 0 {
+            println!("{:.0} s: {:?} (KiB, descriptors)", began.elapsed().as_secs_f64(), sizes.last());
         }
     }
-    let mut outcome = std::mem::take(&mut stage.outcome);
-    outcome.violations = violations;
-    outcome.seconds = began.elapsed().as_secs_f64();
-    stage.pool.close().await;
-    let url = stage.url.clone();
-    drop(stage);
-    server.remove(&url).await;
-    outcome
+    let ended = stage.settle(began).await;
+    for evidence in &ended {
+        stage.outcome.violations.extend(judge::judge_tables(evidence));
+    }
+    stage.outcome.violations.extend(grown(&sizes, time));
+    stage.finish(began, &ended, stop, reader).await
+}
+
+/// Memory in KiB and descriptors of a process, again and again: what of it grew, or was too much at all.
+fn grown(sizes: &[(u64, u64)], time: Duration) -> Vec<Violation> {
+    let third = sizes.len() / 3;
+    let most = |sizes: &[(u64, u64)]| (sizes.iter().map(|it| it.0).max(), sizes.iter().map(|it| it.1).max());
+    let (middle, last, all) = (most(&sizes[third..2 * third]), most(&sizes[2 * third..]), most(sizes));
+    println!("at the most, KiB and descriptors: {all:?}; in the second third {middle:?}, in the last {last:?}");
+    let mut grown = Vec::new();
+    let mut bound = |what: &str, held: Option<u64>, most: u64| {
+        let held = held.unwrap_or(u64::MAX);
+        if held > most {
+            let what = format!("{held} {what}, where {most} are the most");
+            grown.push(Violation { promise: "P12", submission: String::new(), what });
+        }
+    };
+    bound("KiB of memory", all.0, 160 * 1024);
+    bound("descriptors", all.1, 100);
+    if time >= LONG {
+        bound("KiB of memory in the last third", last.0, middle.0.unwrap_or(0) * 11 / 10 + 4 * 1024);
+        bound("descriptors in the last third", last.1, middle.1.unwrap_or(0) + 8);
+    }
+    grown
 }
 
 impl<'s> Stage<'s> {
-    async fn set(seed: u64, server: &'s mut Server, directory: &TempDir) -> Self {
+    async fn set(seed: u64, server: &'s mut Server, directory: &TempDir, change: impl Fn(&mut Options)) -> Self {
         let mut random = Random::of(seed);
         let url = server.database().await;
         // Terminated sessions are replaced.
@@ -176,26 +224,76 @@ impl<'s> Stage<'s> {
         let projects = if random.chance(40) { 2 } else { 1 };
         let mut vendors = Vec::new();
         for _ in 0..projects {
-            let (options, manner) = draw::options(&mut random);
+            let (mut options, manner) = draw::options(&mut random);
+            change(&mut options);
             let thin = options.thin_lists;
             vendors.push((Simulator::start(options, Clock::system()).await.unwrap(), manner, thin));
         }
         let settings = settings(&vendors, &mut random);
-        let mut daemons = Vec::new();
-        for number in 0..if random.chance(35) { 2 } else { 1 } {
-            let proxy = Proxy::to(&url).await;
-            let config = directory.path().join(format!("daemon-{number}.toml"));
-            std::fs::write(&config, settings.replace("DATABASE_URL", &proxy.url)).unwrap();
-            let program = Daemon::start(&config);
-            daemons.push(Daemon { config, proxy, program, said: String::new() });
+        let (outcome, daemons) = (Outcome::default(), Vec::new());
+        let mut stage = Self {
+            server,
+            url,
+            pool,
+            vendors,
+            settings,
+            daemons,
+            random,
+            outcome,
+            removed: Vec::new(),
+            number: 0,
+            spared: false,
+        };
+        for _ in 0..if stage.random.chance(35) { 2 } else { 1 } {
+            stage.add_daemon(directory).await;
         }
-        let mut outcome = Outcome::default();
-        outcome.deeds.push(format!(
-            "Setting({projects} projects, {} daemons, {:?})",
-            daemons.len(),
-            vendors.iter().map(|it| &it.1).collect::<Vec<_>>()
-        ));
-        Self { server, url, pool, vendors, daemons, random, outcome, removed: Vec::new(), number: 0 }
+        let manners: Vec<_> = stage.vendors.iter().map(|it| &it.1).collect();
+        let setting = format!("Setting({projects} projects, {} daemons, {manners:?})", stage.daemons.len());
+        stage.outcome.deeds.push(setting);
+        stage
+    }
+
+    async fn add_daemon(&mut self, directory: &TempDir) {
+        let proxy = Proxy::to(&self.url).await;
+        let config = directory.path().join(format!("daemon-{}.toml", self.daemons.len()));
+        std::fs::write(&config, self.settings.replace("DATABASE_URL", &proxy.url)).unwrap();
+        let program = Daemon::start(&config);
+        self.daemons.push(Daemon { config, proxy, program, said: String::new() });
+    }
+
+    /// All is calm until the mirror equals the vendor, and the daemons end: what there is then.
+    async fn settle(&mut self, began: Instant) -> Vec<Evidence> {
+        self.outcome.deeds.push(format!("Calm at {:.1} s", began.elapsed().as_secs_f64()));
+        self.calm();
+        let differences = self.converge().await;
+        self.outcome.violations.extend(differences);
+        self.outcome.deeds.push(format!("Equal at {:.1} s", began.elapsed().as_secs_f64()));
+        self.end().await;
+        // What was committed while the daemons ended counts, too.
+        self.evidence().await
+    }
+
+    async fn finish(
+        mut self,
+        began: Instant,
+        ended: &[Evidence],
+        stop: watch::Sender<bool>,
+        reader: JoinHandle<Vec<(i64, String)>>,
+    ) -> Outcome {
+        stop.send_replace(true);
+        let (read, outbox) = (reader.await.unwrap(), self.outbox().await);
+        self.outcome.violations.extend(judge::read_everything(&read, &outbox));
+        for evidence in ended {
+            for (name, table) in
+                [("versions", "submission_versions"), ("events", "outbox"), ("erasures", "erasure_receipts")]
+            {
+                self.count(name, evidence.tables[table].len());
+            }
+        }
+        self.outcome.seconds = began.elapsed().as_secs_f64();
+        self.pool.close().await;
+        self.server.remove(&self.url).await;
+        self.outcome
     }
 
     fn count(&mut self, name: &'static str, by: usize) {
@@ -203,7 +301,7 @@ impl<'s> Stage<'s> {
     }
 
     async fn act(&mut self, deed: Deed) {
-        let which = self.random.below(self.daemons.len() as u64) as usize;
+        let which = if self.spared { 1 } else { self.random.below(self.daemons.len() as u64) as usize };
         let daemon = &mut self.daemons[which];
         match deed {
             Deed::Vendor(change) => self.change(change),
@@ -318,7 +416,7 @@ impl<'s> Stage<'s> {
     }
 
     /// All faults end.
-    async fn calm(&mut self) {
+    fn calm(&mut self) {
         for (vendor, manner, _) in &self.vendors {
             vendor.set_faults(Faults::parse(manner).unwrap());
             vendor.freeze();
@@ -438,8 +536,9 @@ impl<'s> Stage<'s> {
 }
 
 /// A consumer that reads on from the last position it has seen, as README says, until it is told to stop; then once more.
-fn read_outbox(pool: PgPool, stopped: watch::Receiver<bool>) -> JoinHandle<Vec<(i64, String)>> {
-    tokio::spawn(async move {
+fn read_outbox(pool: PgPool) -> (watch::Sender<bool>, JoinHandle<Vec<(i64, String)>>) {
+    let (stop, stopped) = watch::channel(false);
+    let reader = tokio::spawn(async move {
         let mut read: Vec<(i64, String)> = Vec::new();
         loop {
             let last = *stopped.borrow();
@@ -453,7 +552,8 @@ fn read_outbox(pool: PgPool, stopped: watch::Receiver<bool>) -> JoinHandle<Vec<(
             }
             wait(10).await;
         }
-    })
+    });
+    (stop, reader)
 }
 
 async fn wait(milliseconds: u64) {

@@ -85,6 +85,12 @@ impl Program {
         Self { child, started: Instant::now(), stdout, stderr }
     }
 
+    /// Its process number.
+    #[allow(dead_code, reason = "only the histories look at it from outside")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();

@@ -72,6 +72,17 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     violations
 }
 
+/// The promises that can be judged by the tables alone, where what was served was not kept.
+pub fn judge_tables(evidence: &Evidence) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let versions = history::versions(evidence.rows("submission_versions"));
+    changes::told(evidence, &versions, &mut violations);
+    tables::one_commit(evidence, &versions, &mut violations);
+    tables::one_writer(&versions, &mut violations);
+    tables::agree(evidence, &versions, &mut violations);
+    violations
+}
+
 /// What the mirror still lacks of the vendor's state: nothing, once faults have ended and time has passed (P13).
 pub fn differences(evidence: &Evidence) -> Vec<Violation> {
     tables::differences(evidence)

@@ -96,8 +96,9 @@ pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Viol
         }
         let key = row["cursor_id"].as_str().map(|id| (id.to_owned(), text(&row["cursor_date"])));
         let Some(at) = micros(&row["at"]) else { continue };
-        let before = answers.iter().rev().filter(|answer| answer.at <= at && !matches!(answer.kind, Kind::Id(_)));
-        match before.into_iter().find(|answer| answer.next == key) {
+        let earlier = &answers[..answers.partition_point(|answer| answer.at <= at)];
+        let mut lists = earlier.iter().rev().filter(|answer| !matches!(answer.kind, Kind::Id(_)));
+        match lists.find(|answer| answer.next == key) {
             Some(answer) => drop(applied.insert(answer.number)),
             None => violations.push(broken("P3", "", format!("no whole answer led to {row}"))),
         }

@@ -36,6 +36,8 @@ pub fn state(item: &Value) -> State {
                 state.extend(inner.into_iter().map(|(member, value)| (format!("{name}.{member}"), value)));
             }
             _ if name == "submission_id" => {}
+            // An object that has lost its members says nothing.
+            Value::Object(_) => {}
             value => drop(state.insert(name, value)),
         }
     }
