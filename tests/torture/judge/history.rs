@@ -227,9 +227,12 @@ fn restores(shown: &State, now: &State, before: &State) -> bool {
         .all(|(name, value)| before.get(name) == Some(value))
 }
 
-/// What is kept although an answer lacks it: a screening, and what is believed to be deleted only when it is confirmed.
+/// What is kept although an answer lacks it: a screening, or its status, and what is believed to be deleted only when it is
+/// confirmed.
 fn must_keep(name: &str, shown: &State) -> bool {
-    name == "aml" || name.starts_with("aml.") || erasable(name, shown)
+    let unscreened = !shown.keys().any(|name| name.starts_with("aml."));
+    let screening = name == "aml.currentstatus" || (unscreened && (name == "aml" || name.starts_with("aml.")));
+    screening || erasable(name, shown)
 }
 
 /// A submission that is older than the import is history, unless its day had been read completely: then it is news.
