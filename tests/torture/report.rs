@@ -14,6 +14,15 @@ use crate::judge::Violation;
 /// Where the report is kept; without it nothing is.
 const REPORT: &str = "ARGOS_SYNC_TORTURE_REPORT";
 
+/// Where the sums are written, for docs/.
+const SUMS: &str = "ARGOS_SYNC_TORTURE_SUMS";
+const ABOUT: &str = "# Seeded histories
+
+Written by `make torture`; [promises.md](promises.md) says what a history is, and what is judged. `Setting` counts the
+histories, `Calm` the ends of their faults, `Equal` those after which the mirror became equal to the vendor.
+
+";
+
 /// How a history went.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -80,29 +89,53 @@ impl Report {
         self.lines.lock().unwrap().push(line);
     }
 
-    /// Prints the sums; fails if a promise was broken, or nothing was put to the test.
+    /// Writes the sums down; fails if a promise was broken, or nothing was put to the test.
     pub fn conclude(&self) {
         let lines = self.lines.lock().unwrap();
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut deeds: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut deeds: BTreeMap<String, u64> = BTreeMap::new();
         for line in lines.iter() {
             for (name, count) in line["counts"].as_object().into_iter().flatten() {
                 *sums.entry(name).or_default() += count.as_u64().unwrap_or(0);
             }
             for deed in line["deeds"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                *deeds.entry(deed.split(['(', ' ']).next().unwrap_or(deed)).or_default() += 1;
+                *deeds.entry(name(deed)).or_default() += 1;
             }
         }
-        let broken: BTreeSet<u64> = lines
-            .iter()
-            .filter(|line| line["violations"].as_array().is_some_and(|all| !all.is_empty()))
-            .filter_map(|line| line["seed"].as_u64())
-            .collect();
+        let is_broken = |line: &&Value| line["violations"].as_array().is_some_and(|all| !all.is_empty());
+        let broken: BTreeSet<u64> = lines.iter().filter(is_broken).filter_map(|line| line["seed"].as_u64()).collect();
+        let seeds: BTreeSet<u64> = lines.iter().filter_map(|line| line["seed"].as_u64()).collect();
         let seconds: f64 = lines.iter().filter_map(|line| line["seconds"].as_f64()).sum();
-        let mut text = format!("{} histories, {seconds:.0} s of history, broken: {broken:?}\n", lines.len());
-        writeln!(text, "sums: {sums:?}\ndeeds: {deeds:?}").unwrap();
+        let (first, last) = (seeds.first().copied().unwrap_or(0), seeds.last().copied().unwrap_or(0));
+        let mut text = format!(
+            "{} histories (seeds {first} to {last}), {:.1} hours of them in all. Broken promises: {}.\n\n",
+            lines.len(),
+            seconds / 3600.0,
+            if broken.is_empty() { "none".to_owned() } else { format!("in {broken:?}") }
+        );
+        let mut table = |title: &str, rows: Vec<(String, u64)>| {
+            write!(text, "| {title} | times |\n|---|---|\n").unwrap();
+            rows.iter().for_each(|(name, count)| writeln!(text, "| {name} | {count} |").unwrap());
+            text.push('\n');
+        };
+        table("what there was", sums.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect());
+        table("what was done", deeds.into_iter().collect());
         println!("{text}");
+        if let Some(file) = std::env::var_os(SUMS) {
+            std::fs::write(file, format!("{ABOUT}{}\n", text.trim_end())).unwrap();
+        }
         assert!(broken.is_empty(), "{text}");
         assert!(sums["versions"] > lines.len() as u64 * 10 && sums["events"] > sums["versions"], "{text}");
+    }
+}
+
+/// What kind of deed it was: `Vendor(Flag)`, `Faults(reset)`, `Kill`.
+fn name(deed: &str) -> String {
+    let words: Vec<&str> = deed.split(|letter: char| !letter.is_alphanumeric() && letter != '-').collect();
+    match words.as_slice() {
+        ["Vendor", what, ..] => format!("Vendor({what})"),
+        ["Faults", "", what, ..] => format!("Faults({})", what.trim_end_matches('-')),
+        [first, ..] => (*first).to_owned(),
+        [] => String::new(),
     }
 }
