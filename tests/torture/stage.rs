@@ -139,6 +139,7 @@ pub async fn play(seed: u64, server: &mut Server) -> Outcome {
     let began = Instant::now();
     let directory = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(seed, server, &directory, |_| {}).await;
+    stage.probed().await;
     let (stop, reader) = read_outbox(stage.pool.clone());
     let count = stage.random.between(12, 22) as usize;
     for (pause, deed) in draw::deeds(Random::of(seed ^ DEEDS)).take(count) {
@@ -259,6 +260,19 @@ impl<'s> Stage<'s> {
         std::fs::write(&config, self.settings.replace("DATABASE_URL", &proxy.url)).unwrap();
         let program = Daemon::start(&config);
         self.daemons.push(Daemon { config, proxy, program, said: String::new() });
+    }
+
+    /// Where lists lack fields, the first probe is not disturbed: what it has not found out it asks again an hour later.
+    async fn probed(&self) {
+        let began = Instant::now();
+        while self.vendors.iter().any(|(_, _, thin)| *thin) && began.elapsed() < CALM {
+            let sql = "select count(distinct project_id) from argos.probes";
+            let probed: i64 = patiently(|| sqlx::query_scalar(sql).fetch_one(&self.pool)).await;
+            if probed >= self.vendors.len() as i64 {
+                break;
+            }
+            wait(50).await;
+        }
     }
 
     /// All is calm until the mirror equals the vendor, and the daemons end: what there is then.
