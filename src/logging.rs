@@ -103,9 +103,10 @@ mod tests {
         };
         let named = told(|| panic!("a page has no end"));
         assert!(named.contains("a page has no end") && named.contains("src/logging.rs:"), "{named}");
+        const FAILS: fn() -> Result<(), String> = || Err("Taintname7".to_owned());
         let quoting: [fn(); 3] = [
             || panic!("{} has no name", String::from("Taintname7")),
-            || Err::<(), _>("Taintname7".to_owned()).expect("it is a number"),
+            || FAILS().expect("it is a number"),
             || std::panic::panic_any("Taintname7".to_owned()),
         ];
         for panicking in quoting {
