@@ -160,13 +160,16 @@ impl App {
     /// Checks that the schema is there and complete; migrates if it is not, unless `database.migrate` is off. Migrating
     /// needs rights that the daemon's role should not have, so it is not even tried when there is nothing to do.
     pub async fn prepare_database(&self) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
-        let checked = self.in_time(database::compatible(&mut connection)).await;
-        drop(connection);
-        match checked {
+        match self.check_database().await {
             Err(StoreError::NotMigrated) if self.settings.database.migrate => database::migrate(&self.pool).await,
             checked => checked,
         }
+    }
+
+    /// Checks that the schema is there and complete, and leaves it as it is.
+    pub async fn check_database(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(StoreError::doing("connecting"))?;
+        self.in_time(database::compatible(&mut connection)).await
     }
 
     /// A handful of statements: a server that falls silent is not waited for without end.

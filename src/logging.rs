@@ -1,7 +1,10 @@
 //! Log lines: text on a terminal, JSON otherwise, to standard error.
 
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::panic::Location;
 use std::sync::Arc;
 
 use tracing::{Level, Metadata, Subscriber};
@@ -42,6 +45,26 @@ pub fn init(log: &Log) -> LogLevel {
     level
 }
 
+/// Has a panic tell where it happened, and its message if that was written with the program. One that was made while it
+/// ran may quote what it ran on.
+pub fn harmless_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let mut text = panicked(panic.payload(), panic.location());
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            text.push_str(&backtrace.to_string());
+        }
+        // Where nobody listens there is nobody to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }));
+}
+
+fn panicked(payload: &(dyn Any + Send), place: Option<&Location<'_>>) -> String {
+    let message = payload.downcast_ref::<&'static str>().unwrap_or(&"(the message is left out: it may quote data)");
+    let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+    format!("argos-sync panicked{place}: {message}\nThis is a mistake in the program: please report it.\n")
+}
+
 /// The same for a command that shows something else on the terminal: text to a file, and what is serious, a line each,
 /// to `serious`.
 pub fn init_to_file(level: &str, file: File, serious: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
@@ -66,4 +89,29 @@ fn may_be_heard(metadata: &Metadata<'_>) -> bool {
     // Notices and warnings of PostgreSQL's may quote what is being written, unknown parameters of the URL its password.
     let quotes = ["sqlx::postgres::notice", "sqlx_postgres::options"].iter().any(|quoting| target.starts_with(quoting));
     target.starts_with("argos_sync") || (*metadata.level() <= Level::WARN && !quotes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p11_a_panic_does_not_quote_what_it_ran_on() {
+        let told = |panicking: fn()| {
+            let payload = std::panic::catch_unwind(panicking).unwrap_err();
+            panicked(&*payload, Some(Location::caller()))
+        };
+        let named = told(|| panic!("a page has no end"));
+        assert!(named.contains("a page has no end") && named.contains("src/logging.rs:"), "{named}");
+        const FAILS: fn() -> Result<(), String> = || Err("Taintname7".to_owned());
+        let quoting: [fn(); 3] = [
+            || panic!("{} has no name", String::from("Taintname7")),
+            || FAILS().expect("it is a number"),
+            || std::panic::panic_any("Taintname7".to_owned()),
+        ];
+        for panicking in quoting {
+            let told = told(panicking);
+            assert!(told.contains("argos-sync panicked at src/logging.rs:") && !told.contains("Taint"), "{told}");
+        }
+    }
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use argos_sync::chain::chain;
 use argos_sync::cli::Cli;
 use argos_sync::exit::Exit;
+use argos_sync::logging;
 use argos_sync::words::harmless;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    logging::harmless_panics();
     // sqlx and reqwest both use rustls: one provider for the process, before anything else.
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
     match Cli::parse().execute() {

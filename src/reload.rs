@@ -193,6 +193,9 @@ impl InForce {
         if applied.is_empty() {
             tracing::info!(because, "the settings were read again; nothing new is in force");
         } else {
+            for (key, old, new) in weighty(&before, &settings) {
+                tracing::warn!(key, old, new, "what is kept, and what is erased, goes by another setting now");
+            }
             self.settings.send_replace(Arc::new(settings));
             tracing::info!(because, keys = applied.join(", "), "changed settings are in force");
         }
@@ -221,6 +224,16 @@ impl InForce {
         }
         Ok(taken)
     }
+}
+
+/// The settings that decide over data which nobody could bring back, where they differ: key, old value, new value.
+fn weighty<'s>(before: &'s Settings, after: &'s Settings) -> Vec<(&'s str, &'s str, &'s str)> {
+    let decides = |key: &str| ["erasure.", "retention."].iter().any(|section| key.starts_with(section));
+    let both = before.effective().iter().filter_map(|old| {
+        let new = after.effective().iter().find(|new| new.key == old.key)?;
+        Some((old.key.as_str(), old.value.as_str(), new.value.as_str()))
+    });
+    both.filter(|(key, old, new)| decides(key) && old != new).collect()
 }
 
 #[cfg(test)]

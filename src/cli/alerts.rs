@@ -11,6 +11,7 @@ use super::output;
 use crate::app::{App, AppError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Project, Settings};
+use crate::domain::time;
 use crate::exit::Exit;
 use crate::store::alerts::{self, Acknowledged, Listed, Which, Word};
 use crate::store::error::StoreError;
@@ -53,9 +54,12 @@ struct Ack {
     /// Ids of alerts, as `list` shows them
     #[arg(value_name = "ALERT_ID")]
     ids: Vec<Uuid>,
-    /// All alerts of this submission
-    #[arg(long, value_name = "ID")]
+    /// All alerts of this submission that were raised until then: nothing that nobody has seen
+    #[arg(long, value_name = "ID", requires = "raised_until")]
     submission: Option<String>,
+    /// The time that stands at the end of `list`
+    #[arg(long, value_name = "TIME", requires = "submission")]
+    raised_until: Option<Timestamp>,
     /// All flags that stood before the import
     #[arg(long)]
     all_imported: bool,
@@ -76,7 +80,8 @@ impl Alerts {
     }
 
     async fn run(&self, app: &App) -> Result<(), AppError> {
-        app.prepare_database().await?;
+        // A person's look is no time to migrate.
+        app.check_database().await?;
         let chosen = |project: &&Project| self.project.as_ref().is_none_or(|id| *id == project.id);
         let projects: Vec<&str> =
             app.settings.projects.iter().filter(chosen).map(|project| project.id.as_str()).collect();
@@ -104,10 +109,10 @@ impl Ack {
             return Err(AppError::Other { message: "say who has looked: --by NAME".to_owned(), exit: Exit::Usage });
         };
         let word = Word { by: &by, reason: &self.reason, at: app.clock.now() };
-        let which = match &self.submission {
-            Some(submission) => Which::Submission(submission),
-            None if self.all_imported => Which::Imported,
-            None => Which::Ids(&self.ids),
+        let which = match (&self.submission, self.raised_until) {
+            (Some(submission), Some(until)) => Which::Submission { id: submission, until },
+            _ if self.all_imported => Which::Imported,
+            _ => Which::Ids(&self.ids),
         };
         // All or none: a wrong id may mean that the others are wrong, too.
         let mut transaction = app.pool.begin().await.map_err(StoreError::doing("beginning a transaction"))?;
@@ -129,7 +134,7 @@ impl Ack {
             return Err(failure(format!("there is no alert {id}: nothing was acknowledged")));
         }
         if self.submission.is_some() && known.is_empty() {
-            return Err(failure("there is no alert of this submission".to_owned()));
+            return Err(failure("there is no alert of this submission until then".to_owned()));
         }
         Ok(())
     }
@@ -160,8 +165,10 @@ async fn list(connection: &mut PgConnection, project: &str, all: bool, as_json: 
         }
     }
     if !as_json {
-        let sum = format!("{project}: {} to be acknowledged, and {imported} of the import\n", count(waiting, "alert"));
-        output::print(&sum)?;
+        let last = Some(place.0).filter(|raised_at| *raised_at != Timestamp::UNIX_EPOCH);
+        let until = last.map(|raised_at| format!("; raised until {}", time::format(raised_at))).unwrap_or_default();
+        let waiting = count(waiting, "alert");
+        output::print(&format!("{project}: {waiting} to be acknowledged, and {imported} of the import{until}\n"))?;
     }
     Ok(())
 }

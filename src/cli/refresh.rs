@@ -65,6 +65,7 @@ impl Refresh {
                 let ids = [self.id.clone()];
                 id_reads::push(&mut connection, &project.id, &ids, Reason::Refresh, app.clock.now()).await?;
                 println!("{id}: queued; {holder}, which is at work, reads it next");
+                println!("`argos-sync explain` shows what came of it: nothing, if the vendor does not show this id");
                 Ok(())
             }
             Err(error) => Err(failed(error)),

@@ -2,8 +2,10 @@
 
 mod guard;
 mod page;
+mod server;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::page::StatusPage;
-use crate::chain::chain;
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 use crate::store::database;
@@ -39,33 +41,22 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// How long answers in progress may take after `stop`. A client that never finishes its request holds nobody up.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Pages of a kind that ask the database at once. However many clients ask, the daemon's work keeps the connections.
+const AT_ONCE: usize = 1;
 
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) {
+    let ready = Ready { pool: pages.pool.clone(), turns: Arc::new(Semaphore::new(AT_ONCE)) };
     let status = pages.status.clone().map(|status| {
         Router::new().route("/", get(page::show)).with_state(status).route("/status.css", get(page::style))
     });
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
         .with_state(pages)
+        .merge(Router::new().route("/readyz", get(readyz)).with_state(ready))
         .merge(status.unwrap_or_default());
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
-    let over = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        served = served => {
-            if let Err(error) = served {
-                tracing::error!(error = chain(&error), "the HTTP port failed");
-            }
-        }
-        () = over => {}
-    }
+    server::serve(listener, router, stop).await;
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {
@@ -84,10 +75,18 @@ async fn livez(State(pages): State<Pages>) -> (StatusCode, &'static str) {
     }
 }
 
+/// What `/readyz` looks at.
+#[derive(Clone)]
+struct Ready {
+    pool: PgPool,
+    turns: Arc<Semaphore>,
+}
+
 /// Whether the database is reachable and migrated.
-async fn readyz(State(pages): State<Pages>) -> (StatusCode, String) {
+async fn readyz(State(ready): State<Ready>) -> (StatusCode, String) {
     let check = async {
-        let mut connection = pages.pool.acquire().await.map_err(|error| error.to_string())?;
+        let _turn = ready.turns.acquire().await;
+        let mut connection = ready.pool.acquire().await.map_err(|error| error.to_string())?;
         database::compatible(&mut connection).await.map_err(|error| format!("{error}. {}", error.advice()))
     };
     match tokio::time::timeout(Duration::from_secs(2), check).await {

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, watch};
 
 use self::view::{Page, State as Shown};
+use super::AT_ONCE;
 use super::guard::Guard;
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -26,9 +27,6 @@ use crate::store::error::StoreError;
 
 /// The whole page's time; a database that needs longer is told to be slow.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Pages that are made at once. However many ask, the daemon's work keeps the database's connections.
-const AT_ONCE: usize = 1;
 
 /// Nothing is fetched but the style sheet, nothing is run, and no other site may frame the page or learn its address.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -91,11 +89,15 @@ pub(super) struct Asked {
 }
 
 /// `/`.
-pub(super) async fn show(State(page): State<StatusPage>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+pub(super) async fn show(State(page): State<StatusPage>, uri: Uri, headers: HeaderMap) -> Response {
     let guard = Guard::new(page.settings().http.token.clone(), page.loopback);
     if let Some(refused) = guard.refusal(&headers) {
         return (HEADERS, refused).into_response();
     }
+    // Not by an extractor: of a stranger's request nothing but the headers is looked at.
+    let Ok(Query(asked)) = Query::<Asked>::try_from_uri(&uri) else {
+        return (StatusCode::BAD_REQUEST, HEADERS, "Ask for / or /?project=ID.\n").into_response();
+    };
     let read = async {
         let _turn = page.turns.acquire().await;
         page.read(asked.project.as_deref()).await

@@ -147,8 +147,13 @@ pub async fn page(
 pub enum Which<'a> {
     /// These.
     Ids(&'a [Uuid]),
-    /// All of a submission.
-    Submission(&'a str),
+    /// All of a submission that were raised until then.
+    Submission {
+        /// The submission.
+        id: &'a str,
+        /// The last moment.
+        until: Timestamp,
+    },
     /// All that stood before the import.
     Imported,
 }
@@ -180,15 +185,15 @@ pub async fn acknowledge(
     word: &Word<'_>,
 ) -> Result<Acknowledged, StoreError> {
     let doing = "acknowledging alerts";
-    let (ids, submission, imported) = match which {
-        Which::Ids(ids) => (Some(*ids), None, None),
-        Which::Submission(id) => (None, Some(*id), None),
-        Which::Imported => (None, None, Some(true)),
+    let (ids, submission, until, imported) = match which {
+        Which::Ids(ids) => (Some(*ids), None, None, None),
+        Which::Submission { id, until } => (None, Some(*id), Some(*until), None),
+        Which::Imported => (None, None, None, Some(true)),
     };
     let now = sqlx::query_scalar!(
         "update argos.alerts set acknowledged_at = $5, acknowledged_by = $6, reason = $7
           where project_id = $1 and acknowledged_at is null
-            and (alert_id = any($2) or submission_id = $3 or imported = $4)
+            and (alert_id = any($2) or (submission_id = $3 and raised_at <= $8) or imported = $4)
       returning alert_id",
         project_id,
         ids,
@@ -196,7 +201,8 @@ pub async fn acknowledge(
         imported,
         word.at,
         word.by,
-        word.reason
+        word.reason,
+        until
     )
     .fetch_all(&mut *connection)
     .await
@@ -206,12 +212,14 @@ pub async fn acknowledge(
         "select alert_id, submission_id, version, kind, risk, raised_at, imported, cleared_at, acknowledged_at,
                 acknowledged_by, reason
            from argos.alerts
-          where project_id = $1 and (alert_id = any($2) or submission_id = $3) and alert_id <> all($4)
+          where project_id = $1 and (alert_id = any($2) or (submission_id = $3 and raised_at <= $5))
+            and alert_id <> all($4)
           order by raised_at, alert_id",
         project_id,
         ids,
         submission,
-        &now
+        &now,
+        until
     )
     .fetch_all(connection)
     .await

@@ -162,7 +162,9 @@ async fn alerts_are_listed_and_acknowledged_by_somebody_for_a_reason() {
     assert!(imported > 0);
     assert_eq!(all.len(), imported + 2);
     let text = desk.says(&["list"], 0).await;
-    assert!(text.ends_with(&format!("default: 2 alerts to be acknowledged, and {imported} of the import\n")), "{text}");
+    let (_, seen) = text.trim_end().rsplit_once("; raised until ").unwrap();
+    let sum = format!("default: 2 alerts to be acknowledged, and {imported} of the import; raised until {seen}\n");
+    assert!(text.ends_with(&sum), "{text}");
     assert!(text.contains("red_flag") && text.contains(&submissions[0]), "{text}");
     let of = |submission: &str| {
         let alert = all.iter().find(|alert| alert["submission_id"] == submission).unwrap();
@@ -178,7 +180,8 @@ async fn alerts_are_listed_and_acknowledged_by_somebody_for_a_reason() {
     let none = "00000000-0000-0000-0000-000000000000";
     let said = desk.says(&["ack", &first, none, "--reason", "r"], 1).await;
     assert!(said.contains(none) && said.contains("nothing was acknowledged"), "{said}");
-    desk.says(&["ack", "--submission", "nobody", "--reason", "r"], 1).await;
+    desk.says(&["ack", "--submission", "nobody", "--raised-until", seen, "--reason", "r"], 1).await;
+    desk.says(&["ack", "--submission", &submissions[1], "--reason", "r"], 2).await;
     desk.says(&["--project", "other", "list"], 1).await;
     assert_eq!(desk.listed(&[]).await, all);
 
@@ -193,7 +196,8 @@ async fn alerts_are_listed_and_acknowledged_by_somebody_for_a_reason() {
         "by kim: looked at it: false hit\n",
     ];
     assert!(told.iter().all(|part| said.contains(part)), "{said}");
-    let said = desk.says(&["ack", "--submission", &submissions[1], "--reason", "again"], 0).await;
+    let of_second = ["ack", "--submission", &submissions[1], "--raised-until", seen, "--reason", "again"];
+    let said = desk.says(&of_second, 0).await;
     assert!(said.contains("by lee: other") && said.starts_with("default: 0 alerts acknowledged"), "{said}");
     assert_eq!(desk.listed(&[]).await.len(), imported);
 
@@ -205,4 +209,34 @@ async fn alerts_are_listed_and_acknowledged_by_somebody_for_a_reason() {
     let first = kept.iter().find(|alert| alert["alert_id"] == *first).unwrap();
     assert_eq!((&first["acknowledged_by"], &first["reason"]), (&json!("kim"), &json!("looked at it: false hit")));
     assert!(first["acknowledged_at"].is_string());
+}
+
+#[tokio::test]
+async fn what_was_raised_after_the_list_is_not_acknowledged_with_it() {
+    let (desk, [submission, _]) = Desk::new().await;
+    let text = desk.says(&["list"], 0).await;
+    let (_, seen) = text.trim_end().rsplit_once("; raised until ").unwrap();
+    // Meanwhile the vendor finds more.
+    let worse = json!({"aml": {"matches": [{"resource_id": "new", "risk_level": "HIGH"}]}});
+    desk.world.simulator.patch(&submission, worse);
+    let mut engine = desk.world.engine().await;
+    engine.hot().await.unwrap();
+    engine.release().await.unwrap();
+    let of_it = async || {
+        let all = desk.listed(&[]).await.into_iter().filter(|alert| alert["submission_id"] == submission.as_str());
+        all.map(|alert| alert["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_it().await, ["red_flag", "red_flag_escalated"]);
+    let ack = ["ack", "--submission", &submission, "--raised-until", seen, "--reason", "a namesake"];
+    assert_eq!(desk.says(&ack, 0).await, "default: 1 alert acknowledged\n");
+    assert_eq!(of_it().await, ["red_flag_escalated"]);
+}
+
+#[tokio::test]
+async fn a_look_at_the_alerts_does_not_migrate() {
+    let database = Database::bare().await;
+    let ended = program::run(program::command(&["alerts", "list"], "http://127.0.0.1:1/v3", &database.url, &[])).await;
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("argos-sync migrate"), "{ended:?}");
+    assert_eq!(database.text("to_regnamespace('argos')").await, None);
 }

@@ -9,7 +9,7 @@ use argos_sync::heartbeat::Heartbeat;
 use argos_sync::simulator::Options;
 use argos_sync::store::database::options;
 use chrono::TimeDelta;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::program;
@@ -31,8 +31,7 @@ async fn daemon(database: &Database, name: &str) -> (String, String) {
     let role = format!("argos_test_{}_{name}", std::process::id());
     execute(&database.pool, &format!("create role {role}")).await;
     execute(&database.pool, &step("**3. As the migrator", &role)).await;
-    let separator = if database.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options[role]={role}", database.url);
+    let url = as_role(database, &role);
     assert!(options(&url).is_ok());
     (role, url)
 }
@@ -126,8 +125,7 @@ async fn a_role_with_the_documented_grants_can_work_the_list_of_alerts() {
     execute(&world.database.pool, &format!("create role {role}")).await;
     let grants = step("**Compliance**, who", &role).replace("to kyc_compliance;", &format!("to {role};"));
     execute(&world.database.pool, &grants).await;
-    let separator = if world.database.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options[role]={role}", world.database.url);
+    let url = as_role(&world.database, &role);
     let alerts = async |args: &[&str]| {
         let args = [&["alerts"], args].concat();
         program::run(program::command(&args, &world.simulator.base_url(), &url, &[("database.migrate", "false")])).await
@@ -139,6 +137,133 @@ async fn a_role_with_the_documented_grants_can_work_the_list_of_alerts() {
     let listed = alerts(&["list", "--json"]).await;
     assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), ""), "{listed:?}");
     execute(&world.database.pool, &format!("drop owned by {role}; drop role {role}")).await;
+}
+
+/// What the daemon's role has no need of: most of it would undo what was told, or what keeps somebody else out.
+const NOT_THE_DAEMONS: [&str; 17] = [
+    "alter table argos.submissions add column more text",
+    "alter table argos.outbox disable trigger all",
+    "drop table argos.submissions",
+    "truncate argos.outbox",
+    "create table argos.more (more text)",
+    "create function argos.more() returns text language sql return 'more'",
+    "create schema more",
+    "create role more",
+    "delete from argos.submissions",
+    "delete from argos.submission_versions",
+    "delete from argos.outbox",
+    "delete from argos.erasure_receipts",
+    "delete from argos.alerts",
+    "update argos.submission_versions set changed = '{}'",
+    "update argos.outbox set type = 'submission.created'",
+    "update argos.compatibility set min_writer = 0",
+    "insert into argos._sqlx_migrations (version) values (0)",
+];
+
+#[tokio::test]
+async fn the_migrator_needs_little_and_the_daemon_has_nothing_of_it() {
+    let world = World::new(Options { initial: 20, ..Options::default() }).await;
+    let database = Database::bare().await;
+    let name = database.text("current_database()").await.unwrap();
+    let owner = format!("argos_test_{}_owner", std::process::id());
+    execute(&database.pool, &format!("create role {owner}; grant connect, create on database {name} to {owner}")).await;
+    let base_url = world.simulator.base_url();
+    let url = as_role(&database, &owner);
+    let ended = program::run(program::command(&["migrate"], &base_url, &url, &[])).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let others = "select count(*) from pg_class where relnamespace = 'argos'::regnamespace and relowner <> ";
+    assert_eq!(database.number(&format!("{others} '{owner}'::regrole")).await, 0);
+
+    let daemon_role = format!("argos_test_{}_plain", std::process::id());
+    execute(&database.pool, &format!("create role {daemon_role}")).await;
+    execute(&database.pool, &format!("set role {owner}; {}; reset role", step("**3. As the migrator", &daemon_role)))
+        .await;
+    let url = as_role(&database, &daemon_role);
+    let ended = program::run(program::command(&["once"], &base_url, &url, &[("database.migrate", "false")])).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(database.number("select count(*) from argos.submissions").await, 20);
+    for sql in NOT_THE_DAEMONS {
+        let refused = in_session(&url, sql).await.expect_err(sql).to_string();
+        assert!(refused.contains("permission denied") || refused.contains("must be owner"), "{sql}: {refused}");
+    }
+    for role in [daemon_role, owner] {
+        execute(&database.pool, &format!("drop owned by {role}; drop role {role}")).await;
+    }
+}
+
+/// As whom the documents' statements are meant, where the words before them do not say "owner": where its grants stand in
+/// docs/postgresql.md, and the role there.
+const OPERATOR: (&str, &str) = ("**Operators**", "kyc_operator");
+const AUDITOR: (&str, &str) = ("**Auditors**", "kyc_auditor");
+const CONSUMER: (&str, &str) = ("## Readers", "kyc_consumer");
+
+#[tokio::test]
+async fn the_documents_statements_can_be_executed_by_whom_they_are_meant_for() {
+    let world = World::new(Options { initial: 20, ..Options::default() }).await;
+    world.engine().await.once().await.unwrap();
+    let database = &world.database;
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut executed = 0;
+    for (file, before, sql) in documents(&docs) {
+        let (begins, named) = match file.as_str() {
+            // Its statements make the roles: the tests above execute them.
+            "postgresql.md" => continue,
+            "coverage.md" => AUDITOR,
+            "backup.md" | "retention.md" | "../README.md" => CONSUMER,
+            _ => OPERATOR,
+        };
+        // Whatever they change is taken back.
+        let sql = sql.replace("'PROJECT'", "'default'").replace("$mine", "0").replace("commit;", "rollback;");
+        let role = format!("argos_test_{}_{named}", std::process::id());
+        let grants = step(begins, "").replace(&format!(" to {named};"), &format!(" to {role};"));
+        let grants: String = grants.split_inclusive(';').filter(|grant| grant.contains(&role)).collect();
+        execute(&database.pool, &format!("create role {role}; {grants}; create schema work authorization {role}"))
+            .await;
+        let owner = before.contains("owner");
+        let url = if owner { database.url.clone() } else { as_role(database, &role) };
+        let result = in_session(&url, &format!("set search_path = work; {sql}")).await;
+        assert!(result.is_ok(), "docs/{file}, as {}: {result:?}\n{sql}", if owner { "the owner" } else { named });
+        execute(&database.pool, &format!("drop schema work cascade; drop owned by {role}; drop role {role}")).await;
+        executed += 1;
+    }
+    assert!(executed >= 15, "{executed}");
+}
+
+/// Every block of SQL in the documents: its file, the paragraph before it, and the statements.
+fn documents(docs: &std::path::Path) -> Vec<(String, String, String)> {
+    let mut files = vec!["../README.md".to_owned()];
+    for directory in ["", "runbooks/"] {
+        for entry in std::fs::read_dir(docs.join(directory)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            files.extend(name.ends_with(".md").then(|| format!("{directory}{name}")));
+        }
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(docs.join(&file)).unwrap();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once("```sql\n") {
+            let (sql, next) = after.split_once("```").expect("the block's end");
+            let paragraph = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
+            found.push((file.clone(), paragraph.to_owned(), sql.to_owned()));
+            rest = next;
+        }
+    }
+    found
+}
+
+/// The database's URL under which everything is done as a role, after connecting as whom the tests connect.
+fn as_role(database: &Database, role: &str) -> String {
+    let separator = if database.url.contains('?') { '&' } else { '?' };
+    format!("{}{separator}options[role]={role}", database.url)
+}
+
+/// Executes statements in a session of their own.
+async fn in_session(url: &str, sql: &str) -> Result<(), sqlx::Error> {
+    let mut session = options(url).unwrap().connect().await?;
+    let result = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut session).await.map(drop);
+    session.close().await?;
+    result
 }
 
 /// What was logged.

@@ -54,7 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "words",
         ],
     ),
-    ("main", &["chain", "cli", "exit", "words"]),
+    ("main", &["chain", "cli", "exit", "logging", "words"]),
 ];
 
 /// Libraries that only some rooms may name: (library, rooms).
@@ -65,6 +65,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["embedded", "store", "sync", "status", "http", "reload", "app", "cli"]),
     ("prometheus", &["metrics", "http", "app"]),
     ("axum", &["http", "simulator"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
     ("sd_notify", &["systemd"]),
     ("clap", &["cli", "simulator", "main"]),
 ];

@@ -10,18 +10,22 @@ use argos_sync::simulator::{Faults, Options, Simulator};
 use sqlx::ConnectOptions;
 
 use crate::support::Database;
-use crate::support::daemon::{Daemon, eventually};
+use crate::support::daemon::{Daemon, ask, eventually};
 use crate::support::process::argos_sync;
 
 const KEY: &str = "k3y-th4t-must-not-show";
 const PASSWORD: &str = "p4ssw0rd-th4t-must-not-show";
+const TOKEN: &str = "t0ken-th4t-must-not-show";
+const CIPHER: &str = "c1pher-th4t-must-not-show";
+const HASH: &str = "5ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7";
+const SECRETS: [&str; 5] = [KEY, PASSWORD, TOKEN, CIPHER, HASH];
 
 /// Fails if a text holds a marker or a secret; shows the line.
 #[track_caller]
 fn assert_clean(what: &str, text: &str) {
     for line in text.lines() {
         let lower = line.to_lowercase();
-        let clean = !lower.contains("taint") && !line.contains(KEY) && !line.contains(PASSWORD);
+        let clean = !lower.contains("taint") && !SECRETS.iter().any(|secret| lower.contains(secret));
         assert!(clean, "{what} leaks: {line}");
         assert!(!lower.contains("panicked"), "{what}: {line}");
     }
@@ -77,7 +81,11 @@ fn environment<'a>(base_url: &'a str, database_url: &'a str, format: &'a str) ->
         ("ARGOS_SYNC__API__REQUESTS_PER_SECOND", "1000"),
         ("ARGOS_SYNC__API__REQUESTS_PER_DAY", "100000000"),
         ("ARGOS_SYNC__API__COUNT", "50"),
+        ("ARGOS_SYNC__API__ENCRYPTION", "cbc-prefixed-iv"),
+        ("ARGOS_SYNC__API__ENCRYPTION_SECRET", CIPHER),
         ("ARGOS_SYNC__DATABASE__URL", database_url),
+        ("ARGOS_SYNC__DATABASE__HASH_SECRET", HASH),
+        ("ARGOS_SYNC__HTTP__TOKEN", TOKEN),
         ("ARGOS_SYNC__POLL__INTERVAL", "1s"),
         ("ARGOS_SYNC__LOG__LEVEL", "trace"),
         ("ARGOS_SYNC__LOG__FORMAT", format),
@@ -138,8 +146,14 @@ async fn p11_the_daemon_says_nothing_personal() {
         let before = passes().await;
         eventually("it goes on", async || passes().await >= before + 1.0).await;
 
-        for path in ["/metrics", "/livez", "/readyz"] {
+        for path in ["/metrics", "/livez", "/readyz", "/", "/?project=other", "/nothing"] {
             assert_clean(path, &daemon.get(path).await.1);
+        }
+        let known = format!("authorization: Bearer {TOKEN}\r\n");
+        for (path, expected) in [("/", 200), ("/?project=other", 404), ("/?project=a&project=b", 400)] {
+            let (status, page) = ask(daemon.address, path, &known).await;
+            assert_eq!(status, expected, "{page}");
+            assert_clean(path, &page);
         }
         let arguments = std::fs::read(format!("/proc/{}/cmdline", daemon.id())).unwrap();
         assert_clean("ps", &String::from_utf8_lossy(&arguments));
@@ -185,6 +199,72 @@ async fn p11_commands_that_fail_say_nothing_personal() {
     }
     simulator.set_faults(Faults::default());
     check_tables(&database).await;
+    drop_role(&database, &role).await;
+}
+
+/// Every command but those that are hunted above, and the ones that bring a simulator with settings of its own.
+const COMMANDS: &[&[&str]] = &[
+    &["once", "--json"],
+    &["once", "--dry-run"],
+    &["backfill"],
+    &["refresh", "ID"],
+    &["plan"],
+    &["migrate"],
+    &["erasure", "list"],
+    &["erasure", "release"],
+    &["erasure", "accept-key"],
+    &["erasure", "receipts", "export"],
+    &["status"],
+    &["status", "--json"],
+    &["explain", "ID"],
+    &["explain", "ID", "--json"],
+    &["alerts", "list"],
+    &["alerts", "list", "--all", "--json"],
+    &["alerts", "ack", "--all-imported", "--by", "a", "--reason", "b"],
+    &["find-cipher"],
+    &["doctor", "--settings"],
+    &["doctor", "--json"],
+    &["restored", "--yes"],
+    &["no-such-command"],
+];
+const HUNTED_ABOVE: [&str; 2] = ["run", "get"];
+const OF_THE_SIMULATOR: [&str; 2] = ["demo", "simulate"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p11_no_command_says_anything_personal() {
+    let (help, _) = run(&["--help"], &[]).await;
+    let listed = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
+    // What a command does goes on in lines that are indented further.
+    let names = listed.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    for name in names.map(|line| line.split(' ').next().unwrap()).filter(|name| *name != "help") {
+        let hunted = COMMANDS.iter().any(|command| command[0] == name);
+        assert!(hunted || [HUNTED_ABOVE, OF_THE_SIMULATOR].concat().contains(&name), "nobody hunts in {name}");
+    }
+
+    let simulator =
+        Simulator::start(Options { initial: 20, api_key: KEY.to_owned(), ..Options::default() }, Clock::system())
+            .await
+            .unwrap();
+    let base_url = simulator.base_url();
+    let database = Database::fresh().await;
+    let (url, role) = with_password(&database).await;
+    let environment = environment(&base_url, &url, "text");
+    run(&["once"], &environment).await;
+    let id = database.text("select min(submission_id) from argos.submissions").await.unwrap();
+    for (case, fault, sql) in [
+        ("all is well", "", ""),
+        ("a vendor that refuses", "forbidden-key", ""),
+        ("a database that breaks", "", "alter table argos.submissions rename to elsewhere"),
+    ] {
+        simulator.set_faults(Faults::parse(fault).unwrap());
+        database.execute(sql).await;
+        for command in COMMANDS {
+            let arguments: Vec<&str> = command.iter().map(|word| if *word == "ID" { &id } else { *word }).collect();
+            let (out, err) = run(&arguments, &environment).await;
+            assert!(command[0] == "erasure" || !format!("{out}{err}").is_empty(), "{command:?} with {case}");
+            assert_clean(&format!("{command:?} with {case}"), &format!("{out}{err}"));
+        }
+    }
     drop_role(&database, &role).await;
 }
 

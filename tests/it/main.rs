@@ -13,6 +13,7 @@ mod atomic;
 mod budget;
 mod by_id;
 mod catalog;
+mod clients;
 mod contradictions;
 mod coverage;
 mod crash;

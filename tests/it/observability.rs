@@ -20,11 +20,9 @@ use argos_sync::simulator::{Faults, Options};
 use argos_sync::sync::error::SyncError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgPool};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::daemon::{Daemon, eventually, get};
+use crate::support::daemon::{Daemon, get};
 use crate::support::world::settings;
 use crate::support::{Database, World};
 
@@ -452,32 +450,4 @@ async fn readyz_says_why_not() {
     assert!(why.contains("newer argos-sync"), "{why}");
     stop.cancel();
     serving.await.unwrap();
-}
-
-#[tokio::test]
-async fn p9_slow_clients_block_neither_others_nor_the_end() {
-    let database = Database::fresh().await;
-    let daemon = Daemon::start(&[
-        ("ARGOS_SYNC__API__KEY", "k"),
-        ("ARGOS_SYNC__API__BASE_URL", "http://127.0.0.1:1/v3"),
-        ("ARGOS_SYNC__DATABASE__URL", &database.url),
-    ])
-    .await;
-    let mut slow = Vec::new();
-    for sent in
-        ["", "GET /metr", "GET /metrics HTTP/1.1\r\nhost: x\r\n", "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"].repeat(25)
-    {
-        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-        stream.write_all(sent.as_bytes()).await.unwrap();
-        slow.push(stream);
-    }
-    for path in ["/metrics", "/livez"] {
-        let answer = tokio::time::timeout(Duration::from_secs(5), daemon.get(path)).await.expect("others are served");
-        assert_eq!(answer.0, 200);
-    }
-    eventually("the database is migrated and looked at", async || daemon.get("/readyz").await.0 == 200).await;
-    let (code, said, took) = daemon.stop().await;
-    assert_eq!(code, Some(0), "{said}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    drop(slow);
 }

@@ -163,6 +163,12 @@ async fn who_may_see_the_page() {
     assert_has(&head, &["www-authenticate: basic"]);
     assert!(!body.contains("default"), "nothing of a project is told: {body}");
     assert_eq!(locked.get("/", &format!("host: x.example\r\nauthorization: Bearer {TOKEN}\r\n")).await.0, 200);
+    // Of who may not see it, nothing is looked at; of who may, what is no question is told.
+    assert_eq!(locked.get("/?project=a&project=b", "host: localhost\r\n").await.0, 401);
+    let known = format!("host: x.example\r\nauthorization: Bearer {TOKEN}\r\n");
+    let (status, head, _) = locked.get("/?project=a&project=b", &known).await;
+    assert_eq!(status, 400);
+    assert_has(&head, &["content-security-policy: default-src 'none'"]);
     // Settings change while the page is served.
     locked.asks_for(Some("another-token-of-twenty-"));
     assert_eq!(locked.get("/", &format!("host: x.example\r\nauthorization: Bearer {TOKEN}\r\n")).await.0, 401);

@@ -185,6 +185,21 @@ async fn a_file_that_changes_is_taken_up_without_a_signal() {
 }
 
 #[tokio::test]
+async fn what_decides_over_data_is_told_with_both_values() {
+    let place = Place::new(5).await;
+    let daemon = place.daemon(&["reload.watch = '1s'", "erasure.mode = 'hold'", "retention.versions = '90d'"]).await;
+    place.settings(&["reload.watch = '1s'", "erasure.mode = 'erase'", "retention.versions = '30d'"]);
+    daemon.says("changed settings are in force").await;
+    for told in
+        ["key=\"erasure.mode\" old=\"hold\" new=\"erase\"", "key=\"retention.versions\" old=\"90d\" new=\"30d\""]
+    {
+        let line = daemon.line(told);
+        assert!(line.contains("WARN"), "{line}");
+    }
+    daemon.ends_well().await;
+}
+
+#[tokio::test]
 async fn a_rotated_key_is_taken_up_without_a_restart() {
     let place = Place::new(20).await;
     let daemon = place.daemon(&["reload.watch = '1s'", "poll.interval = '1s'", "api.requests_per_day = 100000"]).await;

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::process::argos_sync;
+use super::process::{argos_sync, limited};
 use super::world::keys;
 
 /// A running daemon; killed when dropped.
@@ -27,7 +27,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `run` and waits until it serves. `log.level` must not be above info.
     pub async fn start(environment: &[(&str, &str)]) -> Self {
-        let mut command = argos_sync();
+        Self::of(argos_sync(), environment).await
+    }
+
+    /// The same, with so many descriptors and no more.
+    pub async fn with_descriptors(most: u32, environment: &[(&str, &str)]) -> Self {
+        Self::of(limited(most), environment).await
+    }
+
+    async fn of(mut command: std::process::Command, environment: &[(&str, &str)]) -> Self {
         command.arg("run").env("ARGOS_SYNC__HTTP__LISTEN", "127.0.0.1:0").envs(environment.iter().copied());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Command::from(command).kill_on_drop(true).spawn().unwrap();
@@ -99,8 +107,13 @@ impl Daemon {
 
 /// Status and body of a page.
 pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    ask(address, path, "").await
+}
+
+/// The same, with more headers: each a line with its end.
+pub async fn ask(address: SocketAddr, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

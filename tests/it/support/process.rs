@@ -19,3 +19,18 @@ pub fn argos_sync() -> Command {
     command.stdin(Stdio::null());
     command
 }
+
+/// The same, with so many descriptors and no more.
+pub fn limited(descriptors: u32) -> Command {
+    let program = argos_sync();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null());
+    command
+}
