@@ -251,7 +251,7 @@ async fn p1_the_simulators_ways_not_to_end() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_too_large_is_asked_for_in_pieces() {
+async fn p9_a_page_that_is_too_large_is_asked_for_in_pieces() {
     let big = |count: usize| serde_json::json!({"Items": vec!["x".repeat(100); count]}).to_string();
     for gateway in [true, false] {
         let vendor = Vendor::start(move |_, request| {
@@ -368,7 +368,7 @@ async fn p9_each_status_is_told_apart_and_only_what_may_pass_is_retried() {
 }
 
 #[tokio::test]
-async fn good_answers_in_odd_clothes_are_read() {
+async fn p1_good_answers_in_odd_clothes_are_read() {
     let list = r#"{"Items":[{"submission_id":"a"}]}"#;
     let latin = [b"{\"Items\":[{\"submission_id\":\"a\",\"x\":\"".as_slice(), &[0xe9], b"\"}]}"].concat();
     let gzipped =

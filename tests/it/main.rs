@@ -38,6 +38,7 @@ mod points;
 mod postgres_faults;
 mod probe;
 mod process;
+mod promises;
 mod reload;
 mod restored;
 mod retention;

@@ -216,7 +216,7 @@ async fn get(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn forms_of_a_day_are_tried_and_a_wrong_setting_is_warned_of() {
+async fn p9_forms_of_a_day_are_tried_and_a_wrong_setting_is_warned_of() {
     let (world, engine) = mirrored(options(), &[]).await;
     drop(engine);
     for (dialect, configured, faults, format, filter, wrong) in [

@@ -79,7 +79,7 @@ async fn p3_a_signal_in_the_middle_of_a_pass_keeps_what_is_committed_and_gives_t
 }
 
 #[tokio::test]
-async fn a_signal_ends_every_kind_of_waiting_at_once() {
+async fn p9_a_signal_ends_every_kind_of_waiting_at_once() {
     let quiet = vendor(10, "").await;
     let database = Database::fresh().await;
 
@@ -207,7 +207,7 @@ async fn a_second_signal_aborts() {
 }
 
 #[tokio::test]
-async fn a_page_that_does_not_end_is_given_up_when_the_grace_is_over() {
+async fn p3_a_page_that_does_not_end_is_given_up_when_the_grace_is_over() {
     let (vendor, database) = (vendor(10, "").await, Database::fresh().await);
     let (mut daemon, lock) = stuck(&vendor, &database, &[("shutdown.grace", "500ms")]).await;
     let asked = Instant::now();

@@ -48,6 +48,7 @@ async fn each_fault_has_its_cause_and_cure() {
         ("forbidden-address", ["this machine's address was refused", "allow-list"]),
         ("status-429", ["status 429", "rate limit"]),
         ("retry-after-seconds=3600", ["status 429", "rate limit"]),
+        ("retry-after-date=3600", ["status 429", "rate limit"]),
         ("status-500", ["status 500", "on the vendor's side"]),
         ("html-200", ["HTML", "perhaps a proxy"]),
         ("error-200", ["processing_error", "unknown error of its own"]),
