@@ -74,7 +74,6 @@ pub fn options(random: &mut Random) -> (Options, String) {
         ("kst-dates", 10),
         ("count-clip=4", 10),
         ("end-excluded", 5),
-        ("retyped=0.2", 20),
         ("duplicates=0.2", 20),
     ];
     let manner: Vec<&str> =
