@@ -72,7 +72,7 @@ fn setting(name: &str, default: u64) -> u64 {
 async fn p1_to_p13_seeded_histories_break_no_promise() {
     support::world::install_tls();
     let (first, workers) = (setting(SEED, 1), setting(WORKERS, 2));
-    let runs = setting(RUNS, if std::env::var_os(MINUTES).is_some() { u64::MAX } else { 8 });
+    let runs = setting(RUNS, if std::env::var_os(MINUTES).is_some() { u64::MAX } else { 6 });
     let (began, minutes) = (Instant::now(), setting(MINUTES, u64::MAX / 60));
     let report = Report::open();
     let seeds = Arc::new(Mutex::new((0..runs).map(move |run| first + run)));
