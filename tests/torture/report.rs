@@ -62,7 +62,7 @@ impl Report {
 
     /// Whether a promise was broken.
     pub fn is_broken(&self) -> bool {
-        self.lines.lock().unwrap().iter().any(|line| line["violations"].as_array().is_some_and(|all| !all.is_empty()))
+        self.lines.lock().unwrap().iter().any(broke)
     }
 
     /// Notes a history's outcome.
@@ -102,8 +102,8 @@ impl Report {
                 *deeds.entry(name(deed)).or_default() += 1;
             }
         }
-        let is_broken = |line: &&Value| line["violations"].as_array().is_some_and(|all| !all.is_empty());
-        let broken: BTreeSet<u64> = lines.iter().filter(is_broken).filter_map(|line| line["seed"].as_u64()).collect();
+        let broken: BTreeSet<u64> =
+            lines.iter().filter(|line| broke(line)).filter_map(|line| line["seed"].as_u64()).collect();
         let seeds: BTreeSet<u64> = lines.iter().filter_map(|line| line["seed"].as_u64()).collect();
         let seconds: f64 = lines.iter().filter_map(|line| line["seconds"].as_f64()).sum();
         let (first, last) = (seeds.first().copied().unwrap_or(0), seeds.last().copied().unwrap_or(0));
@@ -127,6 +127,11 @@ impl Report {
         assert!(broken.is_empty(), "{text}");
         assert!(sums["versions"] > lines.len() as u64 * 10 && sums["events"] > sums["versions"], "{text}");
     }
+}
+
+/// Whether the history of a line broke a promise.
+fn broke(line: &Value) -> bool {
+    line["violations"].as_array().is_some_and(|all| !all.is_empty())
 }
 
 /// What kind of deed it was: `Vendor(Flag)`, `Faults(reset)`, `Kill`.

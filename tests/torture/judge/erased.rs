@@ -20,9 +20,8 @@ pub fn confirmed_and_gone(
     violations: &mut Vec<Violation>,
 ) {
     for (id, versions) in versions {
-        for version in versions.iter().filter(|version| ["erased", "removed"].contains(&version.cause.as_str())) {
-            let receipt = |row: &&Value| row["submission_id"] == **id && row["version"] == version.number;
-            let Some(receipt) = evidence.rows("erasure_receipts").iter().find(receipt) else {
+        for version in versions.iter().filter(|version| version.deletes()) {
+            let Some(receipt) = evidence.receipts(id).find(|row| row["version"] == version.number) else {
                 violations.push(broken("P7", id, "something was erased without a receipt"));
                 continue;
             };

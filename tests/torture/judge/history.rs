@@ -22,6 +22,13 @@ pub struct Version {
     pub request: (i64, i64),
 }
 
+impl Version {
+    /// Whether it is a deletion that was carried out.
+    pub fn deletes(&self) -> bool {
+        ["erased", "removed"].contains(&self.cause.as_str())
+    }
+}
+
 /// Every submission's versions, in order.
 pub type Versions = BTreeMap<String, Vec<Version>>;
 
@@ -46,8 +53,7 @@ pub fn versions(rows: &[Value]) -> Versions {
 
 /// What an erasure took out of the versions of a submission, too, so that they can no longer be compared in it.
 pub fn taken_out<'a>(evidence: &'a Evidence, id: &str) -> impl Fn(&str) -> bool + use<'a> {
-    let receipts = evidence.rows("erasure_receipts").iter();
-    let receipts: Vec<_> = receipts.filter(|row| row["submission_id"] == *id && row["mode"] == "erase").collect();
+    let receipts: Vec<_> = evidence.receipts(id).filter(|row| row["mode"] == "erase").collect();
     move |field| {
         receipts.iter().any(|row| match row["kind"].as_str() {
             // What repeats `data` elsewhere goes with the first field of it.
@@ -79,7 +85,7 @@ pub fn explained(
         }
         let gone = taken_out(evidence, id);
         for pair in versions.windows(2) {
-            let deleted = ["erased", "removed"].contains(&pair[1].cause.as_str());
+            let deleted = pair[1].deletes();
             let back = pair[1].cause == "reappeared";
             if pair[0].state == pair[1].state && !deleted && !back && !versions.iter().any(|one| one.cause == "erased")
             {
@@ -126,7 +132,7 @@ pub fn explained(
 impl Evidence {
     /// Whether a submission was once deleted as a whole, and not only blanked.
     fn gone(&self, id: &str) -> bool {
-        self.rows("erasure_receipts").iter().any(|row| row["submission_id"] == *id && row["kind"] == "gone")
+        self.receipts(id).any(|row| row["kind"] == "gone")
     }
 }
 
@@ -154,7 +160,7 @@ impl Chain<'_> {
             after.push(count);
         }
         if let Some(next) = self.versions.get(count) {
-            let deleted = ["erased", "removed"].contains(&next.cause.as_str());
+            let deleted = next.deletes();
             let by_id = matches!(kind, Kind::Id(_));
             let becomes = |shown| self.becomes(before, kind, shown, &self.states[count]);
             if if deleted { by_id } else { shown.is_some_and(becomes) } {
@@ -242,7 +248,7 @@ pub fn news_or_history(evidence: &Evidence, versions: &Versions, violations: &mu
     for (id, versions) in versions {
         let Some(first) = versions.first() else { continue };
         // An erasure writes older versions anew: which transaction wrote the first one is no longer known.
-        if evidence.rows("erasure_receipts").iter().any(|row| row["submission_id"] == **id) {
+        if evidence.receipts(id).next().is_some() {
             continue;
         }
         let Some(created) = first.state.get("created_at").and_then(micros) else { continue };

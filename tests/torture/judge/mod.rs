@@ -37,6 +37,12 @@ impl Evidence {
     fn rows(&self, table: &str) -> &[Value] {
         self.tables.get(table).map_or(&[], Vec::as_slice)
     }
+
+    /// The receipts of what was erased of a submission.
+    fn receipts<'e>(&'e self, id: &str) -> impl Iterator<Item = &'e Value> + use<'e> {
+        let id = id.to_owned();
+        self.rows("erasure_receipts").iter().filter(move |row| row["submission_id"] == *id)
+    }
 }
 
 /// A broken promise.

@@ -18,7 +18,7 @@ pub fn one_commit(evidence: &Evidence, versions: &Versions, violations: &mut Vec
     for row in evidence.rows("outbox") {
         let (Some(id), Some(number)) = (row["submission_id"].as_str(), row["version"].as_i64()) else { continue };
         // An erasure writes older versions and payloads again.
-        if evidence.rows("erasure_receipts").iter().any(|receipt| receipt["submission_id"] == *id) {
+        if evidence.receipts(id).next().is_some() {
             continue;
         }
         let Some((written, by_list)) = xmin(id, number) else { continue };
@@ -44,16 +44,12 @@ pub fn one_writer(versions: &Versions, violations: &mut Vec<Violation>) {
         }
     }
     // An erasure writes older versions anew, which then carry its transaction.
-    let unerased = versions.values().filter(|versions| versions.iter().all(|one| !deletes(&one.cause)));
+    let unerased = versions.values().filter(|versions| versions.iter().all(|one| !one.deletes()));
     let mut all: Vec<_> = unerased.flatten().map(|version| (version.xmin, version.request)).collect();
     all.sort_unstable();
     if all.windows(2).any(|pair| pair[0].1 > pair[1].1) {
         violations.push(broken("P5", "", "a former leader, or an older answer, was written after a newer one"));
     }
-}
-
-fn deletes(cause: &str) -> bool {
-    ["erased", "removed"].contains(&cause)
 }
 
 /// P3: the current row is the last version, children follow from it, and the counts are right.
