@@ -7,6 +7,31 @@ use crate::clock::Timestamp;
 /// First and last day, both included.
 pub type DayRange = (NaiveDate, NaiveDate);
 
+/// What an import is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// Everything, without dates.
+    All,
+    /// What was created on some days.
+    Days {
+        /// The first of them.
+        from: NaiveDate,
+        /// The last of them; `None`: up to now.
+        to: Option<NaiveDate>,
+    },
+}
+
+impl Import {
+    /// Whether it leaves out days from `since` on (`None`: from the beginning on).
+    pub fn begins_after(self, since: Option<NaiveDate>) -> bool {
+        match (self, since) {
+            (Self::All, _) => false,
+            (Self::Days { .. }, None) => true,
+            (Self::Days { from, .. }, Some(since)) => since < from,
+        }
+    }
+}
+
 /// A created-day (UTC).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Day {

@@ -12,8 +12,7 @@ use super::vendor::{Drift, Vendor};
 use crate::clock::Timestamp;
 use crate::config::{Poll, Project};
 use crate::domain::alert::{Kind, Risk};
-use crate::domain::calendar::Calendar;
-use crate::store::progress;
+use crate::domain::calendar::{self, Calendar};
 use crate::store::status::{Facts, Failure, Outbox};
 
 /// A project, as of a moment. Numbers, names of states, times; no personal data.
@@ -188,7 +187,7 @@ fn alerts(((kind, risk), waiting): ((Kind, Risk), i64)) -> Alerts {
 /// The first day that counts: the import's, or where everything is wanted, the first one that holds something.
 fn first_day(facts: &Facts, now: Timestamp) -> Option<NaiveDate> {
     let first = match facts.project.import {
-        Some(progress::Import::Days { from, .. }) => Some(from),
+        Some(calendar::Import::Days { from, .. }) => Some(from),
         _ => facts.calendar.first_day(),
     };
     first.map(|day| day.min(now.date_naive()))

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::error::{StoreError, touched};
 use super::id_reads::PUT_OFF;
 use crate::clock::Timestamp;
-use crate::domain::calendar::DayRange;
+use crate::domain::calendar::{DayRange, Import};
 use crate::domain::hash::Hash;
 use crate::domain::lane::{Lane, View};
 use crate::domain::seen::Seen;
@@ -36,37 +36,12 @@ pub struct Project {
     pub confirm_at: Option<Timestamp>,
 }
 
-/// What an import is to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Import {
-    /// Everything, without dates.
-    All,
-    /// What was created on some days.
-    Days {
-        /// The first of them.
-        from: NaiveDate,
-        /// The last of them; `None`: up to now.
-        to: Option<NaiveDate>,
-    },
-}
-
 /// Stands for [`Import::All`] in `import_from`: before any first day that somebody may want.
 const ALL: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a valid date");
 
-impl Import {
-    /// Whether it leaves out days from `since` on (`None`: from the beginning on).
-    pub fn begins_after(self, since: Option<NaiveDate>) -> bool {
-        match (self, since) {
-            (Self::All, _) => false,
-            (Self::Days { .. }, None) => true,
-            (Self::Days { from, .. }, Some(since)) => since < from,
-        }
-    }
-
-    /// What `import_from` and `import_to` say.
-    pub(super) fn stored(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Option<Self> {
-        from.map(|from| if from == ALL { Self::All } else { Self::Days { from, to } })
-    }
+/// What `import_from` and `import_to` say.
+fn import(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Option<Import> {
+    from.map(|from| if from == ALL { Import::All } else { Import::Days { from, to } })
 }
 
 /// Creates the project's rows at first sight and keeps its display name.
@@ -128,7 +103,7 @@ pub async fn find(
         import_started_at: row.import_started_at,
         import_number: row.import_number,
         import_completed_at: row.import_completed_at,
-        import: Import::stored(row.import_from, row.import_to),
+        import: import(row.import_from, row.import_to),
         page_items: row.page_items,
         page_count: row.page_count.and_then(|count| u32::try_from(count).ok()),
         reserved: number(row.reserved),

@@ -63,9 +63,8 @@ use chrono::{Days, NaiveDate, NaiveTime, TimeDelta};
 
 use crate::clock::Timestamp;
 use crate::config::Poll;
-use crate::domain::calendar::{Calendar, DayRange, Filter};
+use crate::domain::calendar::{Calendar, DayRange, Filter, Import};
 use crate::domain::lane::Lane;
-use crate::store::progress::Import;
 
 use self::lanes::Candidate;
 pub use forecast::{Age, Deletion, Forecast, NEVER, PUT_OFF, REQUEST, Share, forecast};

@@ -24,6 +24,8 @@ pub enum Deed {
     Terminate,
     /// Somebody locks a table for so many milliseconds.
     Lock(&'static str, u64),
+    /// So many of the next commits of pages fail: with this SQLSTATE (57P01: the session ends).
+    FailCommits(&'static str, u64),
     /// Nothing passes between a daemon and PostgreSQL for so many milliseconds.
     Silence(u64),
     /// The database is read-only for so many milliseconds.
@@ -104,7 +106,8 @@ pub fn deeds(mut random: Random) -> impl Iterator<Item = (u64, Deed)> {
 fn deed(random: &mut Random, deletions: &mut [usize; 3]) -> Deed {
     match random.below(100) {
         0..48 => Deed::Vendor(change(random, deletions)),
-        48..66 => Deed::Faults(faults(random)),
+        48..63 => Deed::Faults(faults(random)),
+        63..66 => Deed::FailCommits(random.pick(&["40001", "40P01", "53100", "57P01"]), random.between(1, 3)),
         66..75 => Deed::Kill(random.below(400)),
         75..79 => Deed::Restart,
         79..83 => Deed::Pause(random.between(500, 5_000)),

@@ -1,6 +1,9 @@
 //! Plays one history.
 
-use std::collections::BTreeMap;
+mod evidence;
+mod soak;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::evidence::{NOTES, read_outbox};
+pub use self::soak::soak;
 use crate::draw::{self, Change, Deed};
 use crate::judge::{self, Evidence, Violation};
 use crate::report::Outcome;
@@ -30,45 +35,16 @@ const CALM: Duration = Duration::from_secs(120);
 /// After so long it is worth a note what is still different.
 const SLOW: Duration = Duration::from_secs(15);
 
-/// From this time on a soak shows whether something grows.
-const LONG: Duration = Duration::from_secs(300);
-
 /// Makes another stream of numbers of a seed.
 const DEEDS: u64 = 0x5eed;
 
 /// More lines than this in a history are a flood.
 const MOST_LINES: usize = 5_000;
 
+/// No submission.
+const SPOILED: &str = r#"{"submission_id": 7, "kyc": []}"#;
+
 const PROJECTS: [&str; 2] = ["one", "two"];
-
-/// What the judge looks at, row by row.
-const TABLES: &[&str] = &[
-    "projects",
-    "submissions",
-    "submission_versions",
-    "outbox",
-    "attempts",
-    "aml_matches",
-    "bank_verifications",
-    "counters",
-    "erasure_receipts",
-];
-
-/// What a trigger notes of every step of a walk, and by which transaction.
-const NOTES: &str = "
-    create schema judge;
-    create table judge.progress (seq bigint generated always as identity, xid bigint, at timestamptz, project_id text,
-        lane text, view text, by_id boolean, from_day date, to_day date, started_at timestamptz,
-        cursor_id text, cursor_date text, pages bigint, completed_at timestamptz);
-    create function judge.note() returns trigger language plpgsql as $$ begin
-        insert into judge.progress (xid, at, project_id, lane, view, by_id, from_day, to_day, started_at, cursor_id,
-                                    cursor_date, pages, completed_at)
-        values (pg_current_xact_id()::text::bigint, clock_timestamp(), new.project_id, new.lane, new.view, new.by_id,
-                new.from_day, new.to_day, new.started_at, new.cursor_id, new.cursor_date, new.pages, new.completed_at);
-        return null;
-    end $$;
-    create trigger note after insert or update on argos.walks for each row execute function judge.note();
-";
 
 /// Between taking positions in the outbox and committing them, some time passes.
 const SLOW_COMMITS: &str = "
@@ -78,6 +54,25 @@ const SLOW_COMMITS: &str = "
     end $$;
     create constraint trigger linger after insert on argos.outbox deferrable initially deferred
         for each row when (new.ordinal = 0) execute function judge.linger();
+";
+
+/// A commit of a page, which writes a walk, fails if its number is listed.
+const FAILING_COMMITS: &str = "
+    create sequence judge.commits;
+    create table judge.doomed (commit bigint, sqlstate text);
+    create function judge.fail() returns trigger language plpgsql as $$ declare
+        this bigint := nextval('judge.commits');
+        code text := (select sqlstate from judge.doomed where commit = this);
+    begin
+        if code = '57P01' then
+            perform pg_terminate_backend(pg_backend_pid());
+        elsif code is not null then
+            raise exception 'this commit fails' using errcode = code;
+        end if;
+        return null;
+    end $$;
+    create constraint trigger fail after insert or update on argos.walks deferrable initially deferred
+        for each row execute function judge.fail();
 ";
 
 /// Everything of a history.
@@ -92,6 +87,8 @@ struct Stage<'s> {
     random: Random,
     outcome: Outcome,
     removed: Vec<(usize, Value)>,
+    /// Vendors that show [`SPOILED`] among their submissions.
+    spoiled: BTreeSet<usize>,
     number: u64,
     /// Whether the first daemon is left alone.
     spared: bool,
@@ -156,69 +153,15 @@ pub async fn play(seed: u64, server: &mut Server) -> Outcome {
     stage.finish(began, &ended, stop, reader).await
 }
 
-/// Faults and changes for a long time, in which one daemon lives through all of it: what it holds must not grow.
-pub async fn soak(seed: u64, time: Duration, server: &mut Server) -> Outcome {
-    let began = Instant::now();
-    let directory = tempfile::tempdir().unwrap();
-    // What was answered in half an hour would be too much to keep.
-    let slower = |options: &mut Options| (options.rate, options.keep_answers) = (0.05, false);
-    let mut stage = Stage::set(seed, server, &directory, slower).await;
-    if stage.daemons.len() == 1 {
-        stage.add_daemon(&directory).await;
-    }
-    let (stop, reader) = read_outbox(stage.pool.clone());
-    let mut sizes = Vec::new();
-    for (pause, deed) in draw::deeds(Random::of(seed ^ DEEDS)) {
-        if began.elapsed() > time {
-            break;
-        }
-        wait(pause).await;
-        stage.spared = matches!(deed, Deed::Kill(_) | Deed::Restart);
-        stage.act(deed).await;
-        stage.count("deeds", 1);
-        sizes.extend(stage.daemons[0].size());
-        if sizes.len() % 100 == 0 {
-            println!("{:.0} s: {:?} (KiB, descriptors)", began.elapsed().as_secs_f64(), sizes.last());
-        }
-    }
-    let ended = stage.settle(began).await;
-    for evidence in &ended {
-        stage.outcome.violations.extend(judge::judge_tables(evidence));
-    }
-    stage.outcome.violations.extend(grown(&sizes, time));
-    stage.finish(began, &ended, stop, reader).await
-}
-
-/// Memory in KiB and descriptors of a process, again and again: what of it grew, or was too much at all.
-fn grown(sizes: &[(u64, u64)], time: Duration) -> Vec<Violation> {
-    let third = sizes.len() / 3;
-    let most = |sizes: &[(u64, u64)]| (sizes.iter().map(|it| it.0).max(), sizes.iter().map(|it| it.1).max());
-    let (middle, last, all) = (most(&sizes[third..2 * third]), most(&sizes[2 * third..]), most(sizes));
-    println!("at the most, KiB and descriptors: {all:?}; in the second third {middle:?}, in the last {last:?}");
-    let mut grown = Vec::new();
-    let mut bound = |what: &str, held: Option<u64>, most: u64| {
-        let held = held.unwrap_or(u64::MAX);
-        if held > most {
-            let what = format!("{held} {what}, where {most} are the most");
-            grown.push(Violation { promise: "P12", submission: String::new(), what });
-        }
-    };
-    bound("KiB of memory", all.0, 160 * 1024);
-    bound("descriptors", all.1, 100);
-    if time >= LONG {
-        bound("KiB of memory in the last third", last.0, middle.0.unwrap_or(0) * 11 / 10 + 4 * 1024);
-        bound("descriptors in the last third", last.1, middle.1.unwrap_or(0) + 8);
-    }
-    grown
-}
-
 impl<'s> Stage<'s> {
     async fn set(seed: u64, server: &'s mut Server, directory: &TempDir, change: impl Fn(&mut Options)) -> Self {
         let mut random = Random::of(seed);
         let url = server.database().await;
         // Terminated sessions are replaced.
         let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-        sqlx::raw_sql(NOTES).execute(&pool).await.unwrap();
+        for triggers in [NOTES, FAILING_COMMITS] {
+            sqlx::raw_sql(triggers).execute(&pool).await.unwrap();
+        }
         if random.chance(30) {
             sqlx::raw_sql(SLOW_COMMITS).execute(&pool).await.unwrap();
         }
@@ -242,6 +185,7 @@ impl<'s> Stage<'s> {
             random,
             outcome,
             removed: Vec::new(),
+            spoiled: BTreeSet::new(),
             number: 0,
             spared: false,
         };
@@ -351,6 +295,12 @@ impl<'s> Stage<'s> {
                 }
                 let _ = transaction.rollback().await;
             }
+            Deed::FailCommits(code, count) => {
+                let sql = format!(
+                    "insert into judge.doomed select last_value + n, '{code}' from judge.commits, generate_series(1, {count}) n"
+                );
+                self.execute(&sql).await;
+            }
             Deed::Silence(pause) => {
                 daemon.proxy.fall_silent();
                 wait(pause).await;
@@ -419,11 +369,8 @@ impl<'s> Stage<'s> {
                 }
             }
             Change::Spoiled => {
-                vendor.put_raw(
-                    &format!("raw-{}", self.number),
-                    Clock::system().now(),
-                    r#"{"submission_id": 7, "kyc": []}"#,
-                );
+                vendor.put_raw(&format!("raw-{}", self.number), Clock::system().now(), SPOILED);
+                self.spoiled.insert(which);
             }
             _ => {}
         }
@@ -487,87 +434,10 @@ impl<'s> Stage<'s> {
                 let what = format!("a daemon said {} lines, or panicked", said.lines().count());
                 self.outcome.violations.push(Violation { promise: "P9", submission: String::new(), what });
             }
+            self.outcome.violations.extend(judge::said(&said));
             self.outcome.said.push_str(&said);
         }
     }
-
-    async fn rows(&self, sql: &str) -> Vec<Value> {
-        patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool)).await
-    }
-
-    /// What the mirror holds and what the vendor has.
-    async fn mirrors(&self) -> Vec<Evidence> {
-        let mut all = Vec::new();
-        for ((vendor, _, thin), project) in self.vendors.iter().zip(PROJECTS) {
-            let tables = self.tables(project, &["submissions", "erasure_receipts"]).await;
-            all.push(Evidence { thin: *thin, tables, truth: vendor.truth(), ..Evidence::default() });
-        }
-        all
-    }
-
-    /// The same, what was served, and what else the database holds.
-    async fn evidence(&self) -> Vec<Evidence> {
-        let sql = "select relname::text from pg_class where relnamespace = 'argos'::regnamespace and relkind = 'r'";
-        let names: Vec<String> = patiently(|| sqlx::query_scalar(sql).fetch_all(&self.pool)).await;
-        let mut all = self.mirrors().await;
-        for ((vendor, ..), (project, evidence)) in self.vendors.iter().zip(PROJECTS.iter().zip(&mut all)) {
-            for table in &names {
-                let sql = format!(
-                    "select coalesce(string_agg(row::text, E'\\n'), '')
-                       from (select to_jsonb(t) as row from argos.{table} t) rows
-                      where coalesce(row->>'project_id', '{project}') = '{project}'"
-                );
-                let text: String =
-                    patiently(|| sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool)).await;
-                evidence.dump.push_str(&text);
-            }
-            evidence.tables = self.tables(project, TABLES).await;
-            let sql = format!("select to_jsonb(t) from judge.progress t where project_id = '{project}' order by seq");
-            evidence.tables.insert("progress".to_owned(), self.rows(&sql).await);
-            evidence.served = vendor.requests().iter().map(|served| serde_json::to_value(served).unwrap()).collect();
-        }
-        all
-    }
-
-    async fn tables(&self, project: &str, names: &[&str]) -> BTreeMap<String, Vec<Value>> {
-        let mut tables = BTreeMap::new();
-        for name in names {
-            let sql = format!(
-                "select to_jsonb(t) || jsonb_build_object('xmin', t.xmin::text::bigint) from argos.{name} t
-                  where project_id = '{project}'"
-            );
-            tables.insert((*name).to_owned(), self.rows(&sql).await);
-        }
-        tables
-    }
-
-    async fn outbox(&self) -> Vec<(i64, String)> {
-        patiently(|| {
-            sqlx::query_as("select position, id::text from argos.outbox order by position").fetch_all(&self.pool)
-        })
-        .await
-    }
-}
-
-/// A consumer that reads on from the last position it has seen, as README says, until it is told to stop; then once more.
-fn read_outbox(pool: PgPool) -> (watch::Sender<bool>, JoinHandle<Vec<(i64, String)>>) {
-    let (stop, stopped) = watch::channel(false);
-    let reader = tokio::spawn(async move {
-        let mut read: Vec<(i64, String)> = Vec::new();
-        loop {
-            let last = *stopped.borrow();
-            let mine = read.last().map_or(0, |(position, _)| *position);
-            let sql = "select position, id::text from argos.outbox where position > $1 order by position";
-            if let Ok(rows) = sqlx::query_as(sql).bind(mine).fetch_all(&pool).await {
-                read.extend::<Vec<(i64, String)>>(rows);
-                if last {
-                    return read;
-                }
-            }
-            wait(10).await;
-        }
-    });
-    (stop, reader)
 }
 
 async fn wait(milliseconds: u64) {

@@ -7,7 +7,13 @@ pub(super) const FLOOR: f64 = 0.1;
 const SINGLE: f64 = 0.02;
 
 /// The part that is never hot's or open's while the others need theirs.
-pub(super) const KEPT: f64 = FLOOR + SINGLE;
+const KEPT: f64 = FLOOR + SINGLE;
+
+/// Requests per day that nobody may take in a burst, where hot and open need so many: 5% more, and so much that the floors
+/// of the others are not taken from them.
+pub(super) fn reserved(hot_and_open: f64) -> f64 {
+    1.05 * hot_and_open / (1.0 - KEPT)
+}
 
 /// What the lanes ask for, in requests per day.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::budget::{FLOOR, Granted, Needs, divide};
+use super::budget::{FLOOR, Granted, Needs, divide, reserved};
+use super::lanes::BURST;
 use super::open::{self, OpenDay};
 use super::{Situation, sweep, verify};
 use crate::config::Poll;
@@ -232,8 +233,7 @@ struct Division {
     budget: f64,
     /// Requests of a round of the hot lane.
     hot_round: u64,
-    /// Requests of a round of the sweep; 0: there is none.
-    sweep_round: u64,
+    sweep_round: sweep::Round,
     /// Requests that the import still takes.
     import: Option<u64>,
     /// Seconds of a round of the sweep.
@@ -253,14 +253,14 @@ impl Division {
             let done = situation.progress(Lane::Backfill).running.map_or(0, |running| running.requests);
             situation.pages(days).saturating_sub(done).max(1)
         });
-        let sweep_round = if import.is_some() { 0 } else { sweep::round(situation) };
+        let sweep_round = if import.is_some() { sweep::Round::default() } else { sweep::round(situation) };
         let shortest = poll.sweep_interval.as_secs_f64();
         let marked = situation.calendar.days.iter().any(|row| row.verify);
         let mut needs = Needs {
             hot: per_day(hot_round, poll.interval.as_secs_f64()),
             open: 0.0,
             // An import takes what there is.
-            bulk: if import.is_some() { budget } else { per_day(sweep_round, shortest) },
+            bulk: if import.is_some() { budget } else { per_day(sweep_round.requests, shortest) },
             verify: marked || situation.progress(Lane::Verify).running.is_some(),
             probe: per_day(probe::MOST_REQUESTS, situation.probe_every.as_secs_f64()),
         };
@@ -268,16 +268,16 @@ impl Division {
         // A slower sweep leaves more days to the open lane, which then leaves less to the sweep: from below to where
         // they meet.
         let mut open_days = open::days(situation);
-        let mut cycle = if sweep_round == 0 { f64::INFINITY } else { shortest };
+        let mut cycle = if sweep_round.requests == 0 { f64::INFINITY } else { shortest };
         let mut granted;
         let mut rounds = 0;
         loop {
             let served = open_days.iter().filter(|day| day.interval <= cycle);
             needs.open = served.map(OpenDay::need).fold(0.0, |a, b| a + b);
             granted = divide(budget, &needs);
-            let longer = shortest.max(sweep_round as f64 * DAY / granted.bulk.max(f64::MIN_POSITIVE));
+            let longer = shortest.max(sweep_round.requests as f64 * DAY / granted.bulk.max(f64::MIN_POSITIVE));
             rounds += 1;
-            if sweep_round == 0 || longer <= cycle || rounds == 16 {
+            if sweep_round.requests == 0 || longer <= cycle || rounds == 16 {
                 break;
             }
             cycle = longer;
@@ -314,14 +314,27 @@ impl Division {
     }
 
     fn sweep(&self, situation: &Situation<'_>) -> Option<Share> {
-        (self.sweep_round > 0).then(|| Share {
-            round: self.sweep_round,
+        let requests = self.sweep_round.requests;
+        (requests > 0).then(|| Share {
+            round: requests,
             need: self.needs.bulk,
             granted: self.granted.bulk,
             every: lasting(self.cycle),
-            seen_within: lasting(sweep::seen_within(situation, self.sweep_round, self.cycle)),
+            seen_within: lasting(sweep::seen_within(situation, requests, self.cycle) + self.slow_walk()),
             short: short(self.granted.bulk, self.needs.bulk),
         })
+    }
+
+    /// How much longer, in seconds, a walk of the sweep may take where a quick one would take too much from others: all the
+    /// time that is its part of the round or, if that is less, until midnight, when there are requests enough again.
+    fn slow_walk(&self) -> f64 {
+        let sweep::Round { requests, longest } = self.sweep_round;
+        let longest = longest as f64;
+        let kept = reserved(self.needs.hot + self.needs.open);
+        if self.granted.spare >= longest && self.budget >= longest + kept {
+            return 0.0;
+        }
+        (longest * self.cycle / requests as f64).min(BURST * longest * DAY / self.budget)
     }
 
     fn backfill(&self) -> Option<Share> {

@@ -1,6 +1,6 @@
 //! What each lane would read next, and from when on.
 
-use super::budget::{FLOOR, KEPT};
+use super::budget::{FLOOR, reserved};
 use super::forecast::DAY;
 use super::{Errand, Forecast, Progress, Situation, Target, after, open, seconds, sweep, verify};
 use crate::clock::Timestamp;
@@ -9,6 +9,9 @@ use crate::domain::lane::Lane;
 
 /// The lanes that read single submissions.
 pub(super) const SINGLE: [Lane; 3] = [Lane::Refresh, Lane::Confirm, Lane::Canary];
+
+/// A walk of the sweep may be done quickly whenever so many times its requests are left of the day.
+pub(super) const BURST: f64 = 10.0;
 
 /// So many waiting refreshes are always read at once.
 const AT_ONCE: u64 = 10;
@@ -80,9 +83,9 @@ pub(super) fn sweep(situation: &Situation<'_>, forecast: &Forecast) -> Option<Ca
     if let Some(running) = progress.running {
         let cost = situation.cost(running.errand);
         let ahead = cost.saturating_sub(running.requests) as f64;
-        // Not if that would take much from others: what they need until midnight, or more than a tenth of what is left.
+        // Not if that would take much from others: what they need until midnight, or more than a part of what is left.
         let left = situation.budget.left as f64;
-        let at = if left >= ahead + reserve(situation, forecast) || left >= 10.0 * ahead {
+        let at = if left >= ahead + reserve(situation, forecast) || left >= BURST * ahead {
             since_last(quick(cost))
         } else {
             since_last(gap / 4.0).max(after(running.started_at, gap * running.requests as f64))
@@ -116,11 +119,10 @@ pub(super) fn backfill(situation: &Situation<'_>, forecast: &Forecast) -> Option
     Some(Candidate { errand, at })
 }
 
-/// Requests that the hot and the open lane need until midnight: theirs, 5% more, and so much that the floors of the others
-/// are not taken from them.
+/// Requests that are kept for the hot and the open lane until midnight.
 fn reserve(situation: &Situation<'_>, forecast: &Forecast) -> f64 {
     let rest = situation.budget.until_midnight.as_secs_f64() / DAY;
-    1.05 * (forecast.hot.need + forecast.open.need) * rest / (1.0 - KEPT)
+    reserved(forecast.hot.need + forecast.open.need) * rest
 }
 
 /// Days in which a walk missed somebody, from the first of them.

@@ -42,19 +42,31 @@ pub(super) fn chunk(situation: &Situation<'_>) -> Option<Chunk> {
     Some(Chunk { days: Some(days), cost: situation.pages(Some(days)), oldest })
 }
 
-/// Requests of a round through all days.
-pub(super) fn round(situation: &Situation<'_>) -> u64 {
+/// A round through all days.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Its requests; 0: no day is the sweep's.
+    pub(super) requests: u64,
+    /// Those of its longest walk.
+    pub(super) longest: u64,
+}
+
+/// What a round comes to.
+pub(super) fn round(situation: &Situation<'_>) -> Round {
     if !situation.dated() {
-        return situation.pages(None);
+        let requests = situation.pages(None);
+        return Round { requests, longest: requests };
     }
-    let Some(all) = range(situation) else { return 0 };
-    let (mut from, mut requests) = (Some(all.0), 0);
+    let mut round = Round::default();
+    let Some(all) = range(situation) else { return round };
+    let mut from = Some(all.0);
     while let Some(day) = from.filter(|day| *day <= all.1) {
         let days = cut(situation, all, day);
-        requests += situation.pages(Some(days));
+        let walk = situation.pages(Some(days));
+        round = Round { requests: round.requests + walk, longest: round.longest.max(walk) };
         from = days.1.checked_add_days(Days::new(1));
     }
-    requests
+    round
 }
 
 /// The stated bound, in seconds, for a round of so many requests in so many seconds: 1.1 times what the submissions

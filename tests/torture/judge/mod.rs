@@ -31,6 +31,8 @@ pub struct Evidence {
     pub dump: String,
     /// The vendor's items at the end.
     pub truth: Vec<Value>,
+    /// What it shows among them that is no submission, as it is sent.
+    pub spoiled: Vec<&'static str>,
 }
 
 impl Evidence {
@@ -72,6 +74,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     tables::one_commit(evidence, &versions, &mut violations);
     tables::one_writer(&versions, &mut violations);
     tables::agree(evidence, &versions, &mut violations);
+    tables::impersonal(evidence, &mut violations);
     erased::confirmed_and_gone(evidence, &answers, &versions, &mut violations);
     violations.sort();
     violations.dedup();
@@ -86,12 +89,20 @@ pub fn judge_tables(evidence: &Evidence) -> Vec<Violation> {
     tables::one_commit(evidence, &versions, &mut violations);
     tables::one_writer(&versions, &mut violations);
     tables::agree(evidence, &versions, &mut violations);
+    tables::impersonal(evidence, &mut violations);
     violations
 }
 
-/// What the mirror still lacks of the vendor's state: nothing, once faults have ended and time has passed (P13).
+/// What the mirror still lacks of the vendor's state: nothing, once faults have ended and time has passed (P13), and
+/// what was set aside (P10).
 pub fn differences(evidence: &Evidence) -> Vec<Violation> {
     tables::differences(evidence)
+}
+
+/// What a daemon said holds nothing personal (P11). Whatever is personal in a history is marked as a taint.
+pub fn said(text: &str) -> Option<Violation> {
+    let line = text.lines().find(|line| line.to_lowercase().contains("taint"))?;
+    Some(broken("P11", "", format!("a daemon said: {line}")))
 }
 
 /// A consumer that reads the outbox in order has read all of it (P6).

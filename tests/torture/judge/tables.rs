@@ -113,7 +113,17 @@ pub fn agree(evidence: &Evidence, versions: &Versions, violations: &mut Vec<Viol
     }
 }
 
-/// P13: what the mirror still lacks of the vendor's state.
+/// P11: payloads carry states and codes. Whatever is personal in a history is marked as a taint.
+pub fn impersonal(evidence: &Evidence, violations: &mut Vec<Violation>) {
+    for row in evidence.rows("outbox") {
+        if row["payload"].to_string().to_lowercase().contains("taint") {
+            let id = row["submission_id"].as_str().unwrap_or_default();
+            violations.push(broken("P11", id, format!("the payload of {} holds personal data", row["type"])));
+        }
+    }
+}
+
+/// P13: what the mirror still lacks of the vendor's state. P10: what is no submission is in the quarantine.
 pub fn differences(evidence: &Evidence) -> Vec<Violation> {
     let mut violations = Vec::new();
     let stored: BTreeMap<&str, &Value> =
@@ -137,6 +147,11 @@ pub fn differences(evidence: &Evidence) -> Vec<Violation> {
             .collect();
         if !differs.is_empty() {
             violations.push(broken("P13", id, format!("the mirror differs in {differs:?}")));
+        }
+    }
+    for text in &evidence.spoiled {
+        if !evidence.rows("quarantine").iter().any(|row| row["body"] == *text) {
+            violations.push(broken("P10", "", format!("the quarantine does not hold {text}")));
         }
     }
     violations

@@ -103,6 +103,7 @@ fn sound() -> Evidence {
         tables: tables.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect(),
         dump: "all but what was erased".to_owned(),
         truth: vec![flagged],
+        spoiled: Vec::new(),
     }
 }
 
@@ -171,6 +172,8 @@ fn what_breaks_a_promise_is_noticed() {
     assert!(former_leader.contains(&"P5".to_owned()), "{former_leader:?}");
     let hasty = said(|evidence| drop(evidence.served.remove(3)));
     assert_eq!(hasty, ["P7 b"]);
+    let personal = said(|evidence| rows(evidence, "outbox")[6]["payload"]["name"] = json!("Taintname"));
+    assert!(personal.contains(&"P11 a".to_owned()), "{personal:?}");
     let kept = said(|evidence| evidence.dump = r#"{"email": "b@taint.example"}"#.to_owned());
     assert_eq!(kept, ["P7 b"]);
     let history_as_news = said(|evidence| {
@@ -191,6 +194,18 @@ fn what_the_mirror_lacks_is_told() {
     evidence.truth[0]["kyc"]["result"] = json!("rejected");
     let who: Vec<_> = differences(&evidence).into_iter().map(|it| it.submission).collect();
     assert_eq!(who, ["a", "c"]);
+    let mut evidence = sound();
+    evidence.spoiled.push("[7]");
+    evidence.tables.insert("quarantine".to_owned(), vec![json!({"body": "[8]"})]);
+    assert_eq!(differences(&evidence)[0].promise, "P10");
+    rows(&mut evidence, "quarantine")[0]["body"] = json!("[7]");
+    assert_eq!(differences(&evidence), []);
+}
+
+#[test]
+fn what_a_daemon_may_not_say_is_told() {
+    assert_eq!(super::said("one\nanother"), None);
+    assert_eq!(super::said("one\nof Taintname 7").unwrap().promise, "P11");
 }
 
 #[test]
