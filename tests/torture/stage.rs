@@ -369,7 +369,8 @@ impl<'s> Stage<'s> {
                 }
             }
             Change::Spoiled => {
-                vendor.put_raw(&format!("raw-{}", self.number), Clock::system().now(), SPOILED);
+                let before = Clock::system().now() - TimeDelta::minutes(1);
+                vendor.put_raw(&format!("raw-{}", self.number), before, SPOILED);
                 self.spoiled.insert(which);
             }
             _ => {}

@@ -92,11 +92,16 @@ fn detail_is_told_without_the_comment() {
 
 #[test]
 fn names_of_changed_fields_go_two_levels_deep() {
-    let before = state(json!({"data": {"name": "a", "cf1": "x"}, "kyc": {"result": "pending"}, "new": 1, "empty": {}}));
+    let before = state(
+        json!({"data": {"name": "a", "cf1": "x"}, "kyc": {"result": "pending"}, "new": 1, "empty": {}, "lost": {"a": 1}}),
+    );
     let after = state(
         json!({"data": {"name": "b"}, "kyc": {"result": "pending", "attempts": []}, "new": 2, "memo": {"text": "t"}}),
     );
-    assert_eq!(changed_fields(&before, &after), ["data.cf1", "data.name", "empty", "kyc.attempts", "memo.text", "new"]);
+    assert_eq!(
+        changed_fields(&before, &after),
+        ["data.cf1", "data.name", "kyc.attempts", "lost.a", "memo.text", "new"]
+    );
 }
 
 fn any_item() -> impl Strategy<Value = Value> {

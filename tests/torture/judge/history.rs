@@ -89,7 +89,9 @@ pub fn explained(
             let back = pair[1].cause == "reappeared";
             if pair[0].state == pair[1].state && !deleted && !back && !versions.iter().any(|one| one.cause == "erased")
             {
-                violations.push(broken("P2", id, format!("version {} changes nothing", pair[1].number)));
+                let causes: Vec<_> = versions.iter().map(|one| format!("{} by {}", one.cause, one.view)).collect();
+                let what = format!("version {} changes nothing (versions: {causes:?})", pair[1].number);
+                violations.push(broken("P2", id, what));
             }
             if pair[0].cause == "erased" && !(back && pair[1].view == "id") && evidence.gone(id) {
                 violations.push(broken("P7", id, format!("version {} brings back who was deleted", pair[1].number)));
