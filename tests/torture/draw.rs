@@ -55,8 +55,8 @@ pub enum Change {
     Blanked,
     /// It is no longer shown.
     Gone,
-    /// It shows again.
-    Back,
+    /// It shows again; with `true` only when the mirror has believed that it was gone.
+    Back(bool),
     /// Some personal fields are removed.
     FieldsRemoved,
     /// A text that is no submission stands among the others.
@@ -130,7 +130,7 @@ fn change(random: &mut Random, deletions: &mut [usize; 3]) -> Change {
     match random.below(100) {
         70..76 if once_more(0) => Change::Blanked,
         76..82 if once_more(1) => Change::Gone,
-        82..88 if once_more(2) => Change::FieldsRemoved,
+        82..87 if once_more(2) => Change::FieldsRemoved,
         0..30 => {
             Change::Result(random.pick(&["incomplete", "pending", "approved", "rejected", "approved", "rejected"]))
         }
@@ -138,7 +138,7 @@ fn change(random: &mut Random, deletions: &mut [usize; 3]) -> Change {
         50..58 => Change::Attempt,
         58..62 => Change::Memo,
         62..66 => Change::Born,
-        88..92 => Change::Back,
+        87..92 => Change::Back(random.chance(70)),
         92..94 => Change::Spoiled,
         94..97 => Change::Unscreened,
         _ => Change::Late(random.below(10)),

@@ -32,6 +32,9 @@ use crate::support::random::Random;
 /// How long the mirror may take to become equal to the vendor once all is calm.
 const CALM: Duration = Duration::from_secs(120);
 
+/// What the mirror may need to believe a deletion, also among faults.
+const SOON: Duration = Duration::from_secs(8);
+
 /// After so long it is worth a note what is still different.
 const SLOW: Duration = Duration::from_secs(15);
 
@@ -262,7 +265,12 @@ impl<'s> Stage<'s> {
         let which = if self.spared { 1 } else { self.random.below(self.daemons.len() as u64) as usize };
         let daemon = &mut self.daemons[which];
         match deed {
-            Deed::Vendor(change) => self.change(change),
+            Deed::Vendor(change) => {
+                if let Change::Back(true) = change {
+                    self.believed().await;
+                }
+                self.change(change);
+            }
             Deed::Faults(faults) => {
                 let which = self.random.below(self.vendors.len() as u64) as usize;
                 let (vendor, manner, _) = &self.vendors[which];
@@ -331,6 +339,16 @@ impl<'s> Stage<'s> {
         self.terminate().await;
     }
 
+    /// Waits, not for ever, until the mirror has believed that who was removed last is gone.
+    async fn believed(&self) {
+        let Some((_, item)) = self.removed.last() else { return };
+        let (began, id) = (Instant::now(), item["submission_id"].as_str().unwrap_or_default());
+        let sql = "select exists (select from argos.submissions where submission_id = $1 and gone_at is not null)";
+        while began.elapsed() < SOON && !patiently(|| sqlx::query_scalar(sql).bind(id).fetch_one(&self.pool)).await {
+            wait(50).await;
+        }
+    }
+
     fn change(&mut self, change: Change) {
         let which = self.random.below(self.vendors.len() as u64) as usize;
         let vendor = &self.vendors[which].0;
@@ -363,7 +381,7 @@ impl<'s> Stage<'s> {
                 vendor.remove(&id);
                 self.removed.push((which, item));
             }
-            Change::Back => {
+            Change::Back(_) => {
                 if let Some((which, item)) = self.removed.pop() {
                     self.vendors[which].0.put(item);
                 }
