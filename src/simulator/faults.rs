@@ -34,6 +34,7 @@ faults! {
     ForbiddenAddress "forbidden-address" false "Answer 403 as for an address that is not on the allow-list.";
     Html200 "html-200" false "Answer 200 with an HTML page.";
     Error200 "error-200" false "Answer 200 with an error object.";
+    Message200 "message-200" false "Answer 200 with a gateway's message in place of a list.";
     Encrypted "encrypted" false "Encrypt the answer as with --encryption ecb, although the option is not given.";
     InTheClear "in-the-clear" false "Do not encrypt the answer, although --encryption is given.";
     CipherCut "cipher-cut" false "Leave out the second half of the encrypted text.";

@@ -110,6 +110,9 @@ fn instead(mischief: &mut Mischief, number: u64, now: Timestamp) -> Option<Answe
     if happens(Fault::Error200).is_some() {
         return Some(Answer::json(200, r#"{"statusCode":200,"success":false,"errorCode":"processing_error"}"#));
     }
+    if happens(Fault::Message200).is_some() {
+        return Some(Answer::gateway(200, "Internal server error"));
+    }
     for (fault, ending) in [(Fault::Stall, Ending::Stalled), (Fault::EndlessBody, Ending::Endless)] {
         if happens(fault).is_some() {
             return Some(Answer { ending, ..Answer::json(200, "") });

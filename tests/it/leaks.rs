@@ -53,6 +53,7 @@ const FAULTS: &[&str] = &[
     "bad-item,null-chars,huge-number,retyped,duplicates",
     "html-200",
     "error-200",
+    "message-200",
     "truncated-json",
     "reset",
     "encrypted",

@@ -239,7 +239,7 @@ async fn p12_p13_a_month_of_outage_leaves_a_few_rows_and_is_made_up_for() {
     let mut engine = world.engine().await;
     assert!(engine.once().await.unwrap().complete);
     let data = written(&world.database).await;
-    let faults = ["status-503", "html-200", "reset", "status-429", "error-200", "truncated-json"];
+    let faults = ["status-503", "html-200", "reset", "status-429", "error-200", "message-200", "truncated-json"];
     for number in 0..30 {
         world.simulator.set_faults(Faults::parse(faults[number % faults.len()]).unwrap());
         engine.hot().await.unwrap_err();

@@ -155,6 +155,7 @@ fn faults(random: &mut Random) -> String {
         "status-413",
         "html-200",
         "error-200",
+        "message-200",
         "truncated-json",
         "reset",
         "wrong-content-type",

@@ -20,6 +20,7 @@ async fn faults_that_replace_the_answer() {
         ("forbidden-address", 403, "explicit deny"),
         ("html-200", 200, "<html>"),
         ("error-200", 200, "processing_error"),
+        ("message-200", 200, "Internal"),
         ("encrypted", 200, "isEncrypted"),
         ("empty", 200, r#"{"Items":[]}"#),
     ] {
