@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::history::Versions;
-use super::served::{Answer, Kind};
+use super::served::{Answer, Kind, micros};
 use super::state::{State, left_of_deleted};
 use super::{Evidence, Violation, broken};
 
 /// Shorter texts could stand anywhere.
 const TELLING: usize = 8;
+
+/// So many microseconds must lie between two denials: `erasure.confirm_after` of the histories.
+const CONFIRM_AFTER: i64 = 1_000_000;
 
 /// Looks at every receipt.
 pub fn confirmed_and_gone(
@@ -25,9 +28,13 @@ pub fn confirmed_and_gone(
                 violations.push(broken("P7", id, "something was erased without a receipt"));
                 continue;
             };
-            let denials = answers.iter().filter(|answer| denies(answer, id, receipt)).count();
-            if denials < 2 {
-                violations.push(broken("P7", id, format!("it was erased after {denials} denials by id")));
+            let executed_at = micros(&receipt["executed_at"]).unwrap_or_default();
+            let denials = answers.iter().filter(|answer| answer.at <= executed_at && denies(answer, id, receipt));
+            let denials: Vec<i64> = denials.map(|answer| answer.at).collect();
+            let apart = denials.last().zip(denials.first()).map_or(0, |(last, first)| last - first);
+            if denials.len() < 2 || apart < CONFIRM_AFTER {
+                let what = format!("it was erased after {} denials by id in {apart} microseconds", denials.len());
+                violations.push(broken("P7", id, what));
             }
         }
     }

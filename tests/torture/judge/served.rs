@@ -41,8 +41,12 @@ pub fn answers(log: &[Value]) -> Vec<Answer> {
 
 fn answer(served: &Value) -> Option<Answer> {
     let body: Value = serde_json::from_str(served["answer"].as_str()?).ok()?;
-    let list = body["Items"].as_array().filter(|_| served["status"] == 200)?;
     let asked = parameters(served);
+    let by_id = asked.contains_key("submission_id");
+    let none = Vec::new();
+    // Asked for one submission, an object without a list says that there is none.
+    let list = body["Items"].as_array().or((by_id && body.is_object() && body["success"].is_null()).then_some(&none));
+    let list = list.filter(|_| served["status"] == 200)?;
     let kind = match (asked.get("submission_id"), asked.get("request_type")) {
         (Some(id), _) => Kind::Id(id.clone()),
         (None, Some(_)) => Kind::Aml,

@@ -87,7 +87,8 @@ fn sound() -> Evidence {
         (
             "erasure_receipts",
             vec![
-                json!({"submission_id": "b", "version": 2, "kind": "gone", "mode": "erase", "fields": [], "reappeared_at": null}),
+                json!({"submission_id": "b", "version": 2, "kind": "gone", "mode": "erase", "fields": [], "executed_at": at(5),
+                    "reappeared_at": null}),
             ],
         ),
     ];
@@ -172,6 +173,8 @@ fn what_breaks_a_promise_is_noticed() {
     assert!(former_leader.contains(&"P5".to_owned()), "{former_leader:?}");
     let hasty = said(|evidence| drop(evidence.served.remove(3)));
     assert_eq!(hasty, ["P7 b"]);
+    let early = said(|evidence| rows(evidence, "erasure_receipts")[0]["executed_at"] = json!(at(4)));
+    assert_eq!(early, ["P7 b"]);
     let personal = said(|evidence| rows(evidence, "outbox")[6]["payload"]["name"] = json!("Taintname"));
     assert!(personal.contains(&"P11 a".to_owned()), "{personal:?}");
     let kept = said(|evidence| evidence.dump = r#"{"email": "b@taint.example"}"#.to_owned());
