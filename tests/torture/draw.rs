@@ -41,6 +41,8 @@ pub enum Deed {
 pub enum Change {
     /// `kyc.result`.
     Result(&'static str),
+    /// What it was before its result changed, to the letter.
+    Undo,
     /// A Red Flag of so many matches; none: it is cleared.
     Flag(u64),
     /// An attempt more.
@@ -131,7 +133,8 @@ fn change(random: &mut Random, deletions: &mut [usize; 3]) -> Change {
         70..76 if once_more(0) => Change::Blanked,
         76..82 if once_more(1) => Change::Gone,
         82..87 if once_more(2) => Change::FieldsRemoved,
-        0..30 => {
+        24..30 => Change::Undo,
+        0..24 => {
             Change::Result(random.pick(&["incomplete", "pending", "approved", "rejected", "approved", "rejected"]))
         }
         30..50 => Change::Flag(random.below(4)),

@@ -3,7 +3,7 @@
 mod evidence;
 mod soak;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,8 @@ struct Stage<'s> {
     random: Random,
     outcome: Outcome,
     removed: Vec<(usize, Value)>,
+    /// What submissions were before their result changed, if nothing else has changed since.
+    former: BTreeMap<String, (usize, Value)>,
     /// Vendors that show [`SPOILED`] among their submissions.
     spoiled: BTreeSet<usize>,
     number: u64,
@@ -188,6 +190,7 @@ impl<'s> Stage<'s> {
             random,
             outcome,
             removed: Vec::new(),
+            former: BTreeMap::new(),
             spoiled: BTreeSet::new(),
             number: 0,
             spared: false,
@@ -267,6 +270,9 @@ impl<'s> Stage<'s> {
         match deed {
             Deed::Vendor(change) => {
                 if let Change::Back(true) = change {
+                    if self.removed.is_empty() {
+                        self.change(Change::Gone);
+                    }
                     self.believed().await;
                 }
                 self.change(change);
@@ -358,6 +364,16 @@ impl<'s> Stage<'s> {
         }
         let item = truth[self.random.below(truth.len() as u64) as usize].clone();
         let id = item["submission_id"].as_str().unwrap_or_default().to_owned();
+        match change {
+            Change::Undo => {
+                if let Some((_, (which, former))) = self.former.pop_first() {
+                    self.vendors[which].0.put(former);
+                }
+                return;
+            }
+            Change::Result(_) => drop(self.former.entry(id.clone()).or_insert((which, item.clone()))),
+            _ => drop(self.former.remove(&id)),
+        }
         if let Some(patch) = draw::patch(change, &item, &mut self.random) {
             return vendor.patch(&id, patch);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::history::{Version, Versions, taken_out};
+use super::history::{Version, Versions};
 use super::state::{State, list, red_flag, text};
 use super::{Evidence, Violation, broken};
 
@@ -20,9 +20,7 @@ pub fn told(evidence: &Evidence, versions: &Versions, violations: &mut Vec<Viola
         }
     }
     for (id, versions) in versions {
-        let gone = taken_out(evidence, id);
-        let whole =
-            versions.iter().all(|version| version.state.keys().all(|name| !gone(name))) && !gone("kyc.attempts");
+        let whole = !evidence.receipts(id).any(|row| row["mode"] == "erase");
         for (place, version) in versions.iter().enumerate() {
             let mut rows = events.remove(&(id.as_str(), version.number)).unwrap_or_default();
             rows.sort_by_key(|row| row["position"].as_i64());
