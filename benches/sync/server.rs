@@ -220,8 +220,10 @@ fn bad(why: impl std::fmt::Display) -> Refused {
     Refused(StatusCode::BAD_REQUEST, format!("{{\"errorCode\":\"invalid_parameter\",\"message\":\"{why}\"}}"))
 }
 
-fn failed(error: std::io::Error) -> Refused {
-    Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+impl From<std::io::Error> for Refused {
+    fn from(error: std::io::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
 }
 
 impl Shared {
@@ -237,7 +239,7 @@ impl Shared {
 async fn serve(State(shared): State<Arc<Shared>>, Query(parameters): Parameters) -> Answer {
     let number = |name: &str| parameters.get(name).and_then(|text| text.parse::<u64>().ok());
     let name = parameters.get("file").ok_or_else(|| bad("file"))?;
-    let list = List::open(&shared.directory.join(name)).map_err(failed)?;
+    let list = List::open(&shared.directory.join(name))?;
     let mut state = shared.state();
     state.shown = list.len().min(number("shown").and_then(|shown| shown.try_into().ok()).unwrap_or(usize::MAX));
     state.delay = Duration::from_millis(number("delay_ms").unwrap_or(0));
@@ -293,7 +295,7 @@ async fn submissions(State(shared): State<Arc<Shared>>, Query(parameters): Param
         shared.state().changed.range(from..to).map(|(place, item)| (*place, item.clone())).collect();
     let mut at = from;
     for (place, item) in changed {
-        list.append(at..place, &mut body).map_err(failed)?;
+        list.append(at..place, &mut body)?;
         if at < place {
             body.push(b',');
         }
@@ -303,7 +305,7 @@ async fn submissions(State(shared): State<Arc<Shared>>, Query(parameters): Param
             body.push(b',');
         }
     }
-    list.append(at..to, &mut body).map_err(failed)?;
+    list.append(at..to, &mut body)?;
     body.push(b']');
     if to < end {
         let last = to as u64 - 1;
