@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use argos_sync::embedded::Cluster;
@@ -67,7 +67,7 @@ impl Stage {
         let server = Server::start(&items, times)?;
         let mut stage = Self { cluster, server, times, postmaster, directory, admin };
         stage.cluster.ensure_database(TEMPLATE).await?;
-        let migrated = stage.program(TEMPLATE, &["migrate"], &[])?.status()?;
+        let migrated = stage.program(TEMPLATE, &["migrate"], &[])?.stdout(Stdio::null()).status()?;
         if !migrated.success() {
             return Err(stage.failed("argos-sync migrate"));
         }

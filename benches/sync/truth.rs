@@ -227,7 +227,12 @@ impl Truth {
         for state in states {
             for table in &TABLES {
                 let query = table.must_be.replace("{state}", state.name());
-                sums.insert((*state, table.name), sum_of(&mut connection, &query).await?);
+                let sum = sum_of(&mut connection, &query).await?;
+                // Equal because both are empty would say nothing.
+                if sum.rows == 0 {
+                    return Err(format!("{}: nothing to compare; ask for more --submissions", table.name).into());
+                }
+                sums.insert((*state, table.name), sum);
             }
         }
         connection.close().await?;
