@@ -18,6 +18,9 @@ pub enum Kind {
     Id(String),
 }
 
+/// A cursor: id and date.
+type Key = (String, String);
+
 /// A whole answer that holds a list of items.
 #[derive(Debug)]
 pub struct Answer {
@@ -26,8 +29,10 @@ pub struct Answer {
     /// When the request came in, in microseconds.
     pub at: i64,
     pub kind: Kind,
-    /// Its `nextpageKey`: id and date.
-    pub next: Option<(String, String)>,
+    /// The key that was asked with: id and date.
+    pub from: Option<Key>,
+    /// Its `nextpageKey`.
+    pub next: Option<Key>,
     /// What it says of whom; where an id stands twice, the later place counts.
     pub items: BTreeMap<String, State>,
 }
@@ -54,11 +59,13 @@ fn answer(served: &Value) -> Option<Answer> {
     };
     let key = &body["nextpageKey"];
     let next = key["id"].as_str().map(|id| (id.to_owned(), text(&key["created_at"])));
+    let from = asked.get("nextpage_id").map(|id| (id.clone(), asked.get("nextpage_date").cloned().unwrap_or_default()));
     let items = list.iter().filter_map(|item| {
         let id = item["submission_id"].as_str().filter(|id| !id.is_empty())?;
         Some((id.to_owned(), state(&normal(item))))
     });
-    Some(Answer { number: served["number"].as_u64()?, at: micros(&served["at"])?, kind, next, items: items.collect() })
+    let (number, at) = (served["number"].as_u64()?, micros(&served["at"])?);
+    Some(Answer { number, at, kind, from, next, items: items.collect() })
 }
 
 /// The request's parameters, from the URL and from the body.
@@ -85,24 +92,24 @@ pub fn micros(value: &Value) -> Option<i64> {
 /// whole answer led to breaks P3.
 pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Violation>) -> BTreeSet<u64> {
     let mut applied = BTreeSet::new();
-    let mut last: BTreeMap<&str, (&Value, i64)> = BTreeMap::new();
+    let mut last: BTreeMap<&str, (&Value, i64, Option<Key>)> = BTreeMap::new();
     for row in progress.iter().filter(|row| row["by_id"] == false) {
-        let place = (&row["started_at"], row["pages"].as_i64().unwrap_or_default());
-        let lane = row["lane"].as_str().unwrap_or_default();
-        let before = last.insert(lane, place);
+        let (walk, page) = (&row["started_at"], row["pages"].as_i64().unwrap_or_default());
+        let key = row["cursor_id"].as_str().map(|id| (id.to_owned(), text(&row["cursor_date"])));
+        let before = last.insert(row["lane"].as_str().unwrap_or_default(), (walk, page, key.clone()));
+        let before = before.filter(|before| before.0 == walk);
         // A walk that led nowhere begins anew.
-        if before == Some(place) || place.1 == 0 {
+        if before.as_ref().is_some_and(|before| before.1 == page) || page == 0 {
             continue;
         }
-        let walked = before.filter(|before| before.0 == place.0).map_or(0, |before| before.1);
-        if place.1 != walked + 1 {
+        let (walked, from) = before.map_or((0, None), |before| (before.1, before.2));
+        if page != walked + 1 {
             violations.push(broken("P3", "", format!("after page {walked} of a walk comes {row}")));
         }
-        let key = row["cursor_id"].as_str().map(|id| (id.to_owned(), text(&row["cursor_date"])));
         let Some(at) = micros(&row["at"]) else { continue };
         let earlier = &answers[..answers.partition_point(|answer| answer.at <= at)];
         let mut lists = earlier.iter().rev().filter(|answer| !matches!(answer.kind, Kind::Id(_)));
-        match lists.find(|answer| answer.next == key) {
+        match lists.find(|answer| answer.from == from && answer.next == key) {
             Some(answer) => drop(applied.insert(answer.number)),
             None => violations.push(broken("P3", "", format!("no whole answer led to {row}"))),
         }
