@@ -88,6 +88,9 @@ pub fn micros(value: &Value) -> Option<i64> {
     Some(chrono::DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros())
 }
 
+/// How many microseconds the log of requests rounds off at the most.
+const ROUNDED: i64 = 2_000;
+
 /// The numbers of the requests whose answers were taken over, as the walks say that went on from them. A place that no
 /// whole answer led to breaks P3.
 pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Violation>) -> BTreeSet<u64> {
@@ -106,9 +109,10 @@ pub fn applied(answers: &[Answer], progress: &[Value], violations: &mut Vec<Viol
         if page != walked + 1 {
             violations.push(broken("P3", "", format!("after page {walked} of a walk comes {row}")));
         }
-        let Some(at) = micros(&row["at"]) else { continue };
-        let earlier = &answers[..answers.partition_point(|answer| answer.at <= at)];
-        let mut lists = earlier.iter().rev().filter(|answer| !matches!(answer.kind, Kind::Id(_)));
+        let Some((at, began)) = micros(&row["at"]).zip(micros(walk)) else { continue };
+        let place = |at: i64| answers.partition_point(|answer| answer.at <= at);
+        let since = answers.get(place(began - ROUNDED)..place(at)).unwrap_or_default();
+        let mut lists = since.iter().rev().filter(|answer| !matches!(answer.kind, Kind::Id(_)));
         match lists.find(|answer| answer.from == from && answer.next == key) {
             Some(answer) => drop(applied.insert(answer.number)),
             None => violations.push(broken("P3", "", format!("no whole answer led to {row}"))),
