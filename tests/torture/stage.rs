@@ -41,6 +41,9 @@ const SLOW: Duration = Duration::from_secs(15);
 /// Makes another stream of numbers of a seed.
 const DEEDS: u64 = 0x5eed;
 
+/// What is done in every history, at the least.
+const LEAST_DEEDS: usize = 12;
+
 /// More lines than this in a history are a flood.
 const MOST_LINES: usize = 5_000;
 
@@ -136,6 +139,11 @@ impl Daemon {
     }
 }
 
+/// Whether something is done in the history of a seed.
+pub fn does(seed: u64, deed: &str) -> bool {
+    draw::deeds(Random::of(seed ^ DEEDS)).take(LEAST_DEEDS).any(|(_, drawn)| format!("{drawn:?}").contains(deed))
+}
+
 /// Plays the history of a seed.
 pub async fn play(seed: u64, server: &mut Server) -> Outcome {
     let began = Instant::now();
@@ -143,7 +151,7 @@ pub async fn play(seed: u64, server: &mut Server) -> Outcome {
     let mut stage = Stage::set(seed, server, &directory, |_| {}).await;
     stage.probed().await;
     let (stop, reader) = read_outbox(stage.pool.clone());
-    let count = stage.random.between(12, 22) as usize;
+    let count = LEAST_DEEDS + stage.random.below(11) as usize;
     for (pause, deed) in draw::deeds(Random::of(seed ^ DEEDS)).take(count) {
         wait(pause).await;
         let (what, at) = (format!("{deed:?}"), began.elapsed().as_secs_f64());

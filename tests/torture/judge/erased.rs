@@ -87,8 +87,8 @@ fn denies(answer: &Answer, id: &str, receipt: &Value) -> bool {
         Some("gone") => false,
         Some("blanked") => shown.keys().all(|name| left_of_deleted(name)),
         _ => {
-            let fields = receipt["fields"].as_array();
-            fields.is_some_and(|fields| fields.iter().filter_map(Value::as_str).any(|name| !shown.contains_key(name)))
+            let mut fields = receipt["fields"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            fields.all(|name| !shown.contains_key(name))
         }
     }
 }

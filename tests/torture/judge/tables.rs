@@ -149,6 +149,12 @@ pub fn differences(evidence: &Evidence) -> Vec<Violation> {
             violations.push(broken("P13", id, format!("the mirror differs in {differs:?}")));
         }
     }
+    // A person decides where too much vanished at once.
+    if evidence.rows("erasure_holds").is_empty() {
+        let there: BTreeSet<&str> = evidence.truth.iter().filter_map(|item| item["submission_id"].as_str()).collect();
+        let left = stored.iter().filter(|(id, row)| row["gone_at"].is_null() && !there.contains(*id));
+        violations.extend(left.map(|(id, _)| broken("P13", id, "it is gone, and still in the mirror")));
+    }
     for text in &evidence.spoiled {
         if !evidence.rows("quarantine").iter().any(|row| row["body"] == *text) {
             violations.push(broken("P10", "", format!("the quarantine does not hold {text}")));

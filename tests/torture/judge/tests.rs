@@ -198,6 +198,9 @@ fn what_the_mirror_lacks_is_told() {
     let who: Vec<_> = differences(&evidence).into_iter().map(|it| it.submission).collect();
     assert_eq!(who, ["a", "c"]);
     let mut evidence = sound();
+    rows(&mut evidence, "submissions")[1]["gone_at"] = Value::Null;
+    assert_eq!(differences(&evidence)[0].submission, "b");
+    let mut evidence = sound();
     evidence.spoiled.push("[7]");
     evidence.tables.insert("quarantine".to_owned(), vec![json!({"body": "[8]"})]);
     assert_eq!(differences(&evidence)[0].promise, "P10");

@@ -48,7 +48,8 @@ impl Stage<'_> {
     pub(super) async fn mirrors(&self) -> Vec<Evidence> {
         let mut all = Vec::new();
         for (which, ((vendor, _, thin), project)) in self.vendors.iter().zip(PROJECTS).enumerate() {
-            let tables = self.tables(project, &["submissions", "erasure_receipts", "quarantine"]).await;
+            let tables =
+                self.tables(project, &["submissions", "erasure_receipts", "erasure_holds", "quarantine"]).await;
             let spoiled = self.spoiled.contains(&which).then_some(SPOILED).into_iter().collect();
             all.push(Evidence { thin: *thin, tables, truth: vendor.truth(), spoiled, ..Evidence::default() });
         }
