@@ -146,6 +146,12 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_read_back() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.as_str()) == Some(kind)));
+        assert_eq!(Kind::parse("other"), None);
+    }
+
+    #[test]
     fn p7_an_answer_by_id_confirms_refutes_or_says_more() {
         let stored = json!({"submission_id": "s", "created_at": "2026-01-01", "email": "e", "kyc": {"result": "approved"},
                             "data": {"name": "n", "cf1": "x", "idType": "passport"}});

@@ -203,7 +203,7 @@ fn the_day_to_ask_for_is_past_full_and_fits() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.min(100)))]
 
     /// Whatever is concluded is true, and the days more are enough.
     #[test]
