@@ -86,6 +86,7 @@ mod tests {
         let key = HashKey::new([7; 32]);
         let (one, other) = (key.version(&[1; 32], b"state"), key.version(&[1; 32], b"other"));
         let hashes = [
+            key.body(b"a"),
             key.body(b"ab"),
             key.source(&[b"ab"]),
             key.source(&[b"a", b"b"]),
