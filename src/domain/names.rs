@@ -88,6 +88,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_member_is_found_by_either_spelling_in_its_own_object() {
+        let map = |key: &str| Map::from_iter([(key.to_owned(), json!(1)), ("null".to_owned(), Value::Null)]);
+        for (held, parent, key, found) in [
+            ("email", None, "email", true),
+            ("email", None, "memo", false),
+            ("email", None, "null", false),
+            ("Injection_action", None, "injection_action", true),
+            ("injection_action", None, "Injection_action", true),
+            ("Injection_action", None, "email", false),
+            ("Injection_action", Some("data"), "injection_action", false),
+            ("retry_count", Some("bank_verification"), "retry_countj", true),
+            ("retry_count", None, "retry_countj", false),
+        ] {
+            assert_eq!(find(&map(held), parent, key).is_some(), found, "{key} of {parent:?}, which holds {held}");
+        }
+    }
+
+    #[test]
     fn every_spelling_of_a_field_has_one_name() {
         let one = json!({"submission_id": "s", "injection_action": {"type": "t"}, "bank_verification": {"retry_countj": 1},
             "memo": {}, "email": null, "": 1, "Kim Ji": {"Kim": 1, "a b": 2}});

@@ -311,3 +311,76 @@ fn what_request_type_aml_gives_decides_how_screenings_are_read() {
     assert_eq!(lacking("missing", "ignored"), (false, true, true));
     assert_eq!(lacking("shown", "refused"), (false, false, false), "nobody needs them");
 }
+
+#[test]
+fn lists_without_screenings_are_read_twice() {
+    let phases = |screenings| Lacking { screenings, ..Lacking::default() }.phases();
+    assert_eq!((phases(true), phases(false)), (2, 1));
+}
+
+#[test]
+fn a_full_list_of_names_says_nothing_about_what_is_not_in_it() {
+    let names = |count: usize| json!((0..count).map(|n| format!("f{n:03}")).collect::<Vec<_>>());
+    let lacking = |count| {
+        let facts = [(Fact::ListFields, names(count)), (Fact::IdFields, json!(["memo.text"]))];
+        knowing(&facts).lacking(&HashSet::new()).details
+    };
+    assert_eq!([299, 300].map(lacking), [true, false]);
+}
+
+#[test]
+fn every_name_of_a_fact_is_read_back() {
+    assert!(Fact::ALL.into_iter().all(|fact| Fact::parse(fact.as_str()) == Some(fact)));
+    assert_eq!(Fact::parse("other"), None);
+}
+
+#[test]
+fn a_change_of_mode_comes_with_what_to_do() {
+    for (fact, advice) in [
+        (Fact::Filter, "argos-sync backfill"),
+        (Fact::Slack, "argos-sync backfill"),
+        (Fact::EndDate, "argos-sync backfill"),
+        (Fact::DateFormat, "Check api.dialect"),
+        (Fact::Parameters, "Check api.parameters"),
+        (Fact::Count, "Nothing is lost"),
+        (Fact::ListAml, "What lists no longer show"),
+    ] {
+        assert!(fact.change_advice().contains(advice), "{fact:?}: {}", fact.change_advice());
+    }
+}
+
+#[test]
+fn findings_are_held_against_the_settings_and_against_what_is_counted_on() {
+    let settings = Settings { dialect: "idcheck", parameters: "query", count: 100 };
+    for (fact, value, expected) in [
+        (Fact::DateFormat, json!("idcheck"), None),
+        (Fact::DateFormat, json!("both"), None),
+        (Fact::DateFormat, json!("v3"), Some("set api.dialect")),
+        (Fact::DateFormat, json!("neither"), Some("No form of a day")),
+        (Fact::Filter, json!("created"), None),
+        (Fact::Filter, json!("updated"), Some("Dates filter updated_at")),
+        (Fact::Filter, json!("ignored"), Some("Dates change nothing")),
+        (Fact::Filter, json!(UNCLEAR), Some("is not clear")),
+        (Fact::Slack, json!(UNCLEAR), None),
+        (Fact::Count, json!("honoured"), None),
+        (Fact::Count, json!("ignored"), Some("ignores count")),
+        (Fact::Count, json!({"clipped": 99}), Some("fewer submissions per page")),
+        (Fact::Count, json!({"clipped": 100}), None),
+        (Fact::Parameters, json!("query"), None),
+        (Fact::Parameters, json!("both"), None),
+        (Fact::Parameters, json!("body"), Some("set api.parameters")),
+        (Fact::ListAttempts, json!("missing"), Some("no attempts")),
+        (Fact::ListAttempts, json!("shown"), None),
+        (Fact::ListAml, json!("missing"), Some("no aml: every list")),
+        (Fact::ListAml, json!("shown"), None),
+        (Fact::ListUpdatedAt, json!("missing"), Some("no updated_at")),
+        (Fact::ListUpdatedAt, json!("shown"), None),
+        (Fact::AmlPages, json!("refused"), Some("is refused")),
+        (Fact::AmlPages, json!("ignored"), Some("does not show it")),
+        (Fact::AmlPages, json!("shown"), None),
+    ] {
+        let found = fact.disagreement(&value, &settings);
+        assert_eq!(found.is_some(), expected.is_some(), "{fact:?} {value}");
+        assert!(found.unwrap_or("").contains(expected.unwrap_or("")), "{fact:?} {value}: {found:?}");
+    }
+}
