@@ -34,7 +34,16 @@ pub(super) fn documented<'k>(parent: Option<&str>, key: &'k str) -> &'k str {
 
 /// A member that is not null, under its name or the other spelling of it.
 pub(super) fn find<'m>(map: &'m Map<String, Value>, parent: Option<&str>, key: &str) -> Option<&'m Value> {
-    let there = |key: &str| map.get(key).filter(|value| !value.is_null());
+    held(map, parent, key).map(|(_, value)| value)
+}
+
+/// The same, with the spelling under which it is there.
+pub(super) fn held<'m>(
+    map: &'m Map<String, Value>,
+    parent: Option<&str>,
+    key: &str,
+) -> Option<(&'m String, &'m Value)> {
+    let there = |key: &str| map.get_key_value(key).filter(|(_, value)| !value.is_null());
     there(key).or_else(|| {
         let same = |(object, other, documented): &&(&[&str], &str, &str)| {
             object.first().copied() == parent && (*other == key || *documented == key)

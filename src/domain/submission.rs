@@ -321,6 +321,25 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_none_counts_once_for_all_its_fields() {
+        let odd = |item: Value| {
+            let mut counts = Drift::new();
+            submission(item).row(&mut counts);
+            counts.get("bad_field").copied()
+        };
+        assert_eq!(odd(json!({"kyc": {"result": "approved"}, "data": {"name": "n"}, "memo": {"text": "t"}})), None);
+        assert_eq!(odd(json!({"kyc": ["approved"], "data": {"name": "n"}})), Some(1));
+        assert_eq!(odd(json!({"kyc": ["approved"], "data": "n"})), Some(2));
+    }
+
+    #[test]
+    fn the_bytes_of_a_state_do_not_depend_on_the_order_of_keys() {
+        let bytes = |text: &str| State::of(&serde_json::from_str(text).unwrap()).bytes();
+        assert_eq!(bytes(r#"{"b": 1.0, "a": null, "c": {"e": "x", "d": []}}"#), br#"{"b":1,"c":{"d":[],"e":"x"}}"#);
+        assert_eq!(bytes(r#"{"c": {"d": [], "e": "x"}, "b": 1}"#), bytes(r#"{"b": 1, "c": {"e": "x", "d": []}}"#));
+    }
+
+    #[test]
     fn each_attempt_and_each_match_has_a_row_with_its_place_and_its_link() {
         let item = submission(json!({
             "kyc": {"attempts": [{"attemptCnt": "1", "selfieImage": "https://a/1"}, "none", {"retryCode": "x"}]},

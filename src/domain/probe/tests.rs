@@ -202,6 +202,48 @@ fn the_day_to_ask_for_is_past_full_and_fits() {
     assert_eq!(choose_day(&[], day("2026-01-10"), 200), day("2026-01-06"));
 }
 
+#[test]
+fn of_two_days_the_one_whose_answer_tells_more_is_asked_for() {
+    let pair = |first: &str, (one, other): (u64, u64), [first_hour, last_hour, end]: [u64; 3]| {
+        let first = day(first);
+        let next = first.succ_opt().unwrap();
+        [
+            DayCount { day: first, submissions: one, first_hour, last_hour },
+            DayCount { day: next, submissions: other, first_hour: 1, last_hour: end },
+        ]
+    };
+    // The other one is nearer to a month ago, and so it is taken unless something speaks against it.
+    let good = pair("2026-01-20", (25, 25), [1, 1, 1]);
+    for (other, taken) in [
+        (pair("2026-01-30", (25, 25), [1, 1, 1]), true),
+        (pair("2026-01-30", (45, 5), [1, 1, 1]), true),
+        (pair("2026-01-30", (100, 100), [1, 1, 1]), true),
+        (pair("2026-01-30", (101, 100), [1, 1, 1]), false),
+        (pair("2026-01-30", (25, 25), [0, 1, 1]), false),
+        (pair("2026-01-30", (25, 25), [1, 0, 1]), false),
+        (pair("2026-01-30", (25, 25), [1, 1, 0]), false),
+        (pair("2026-01-30", (46, 4), [1, 1, 1]), false),
+        (pair("2026-01-30", (4, 46), [1, 1, 1]), false),
+        (pair("2026-01-30", (25, 24), [1, 1, 1]), false),
+        (pair("2026-02-26", (60, 60), [2, 2, 2]), false),
+    ] {
+        let before = DayCount { day: day("2026-01-01"), submissions: 1, first_hour: 0, last_hour: 0 };
+        let days: Vec<DayCount> = [before].into_iter().chain(good).chain(other).collect();
+        let expected = if taken { other[0].day } else { good[0].day };
+        assert_eq!(choose_day(&days, day("2026-03-01"), 200), expected, "{other:?}");
+    }
+    // Others were created a week before one of these.
+    let nearer = [pair("2026-01-26", (25, 25), [1, 1, 1]), pair("2026-02-20", (25, 25), [1, 1, 1])].concat();
+    let from = |first: &str| {
+        let before = DayCount { day: day(first), submissions: 1, first_hour: 0, last_hour: 0 };
+        choose_day(&[vec![before], nearer.clone()].concat(), day("2026-03-01"), 200)
+    };
+    assert_eq!((from("2026-01-19"), from("2026-01-20")), (day("2026-01-26"), day("2026-02-20")));
+    // A day without submissions has no answer, whatever the next one holds.
+    let empty = pair("2026-01-30", (0, 25), [0, 0, 0]);
+    assert_eq!(choose_day(&empty, day("2026-03-01"), 200), day("2026-01-31"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.min(100)))]
 
