@@ -282,10 +282,12 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
     fn kyc(kyc: Value) -> State {
         State::of(&json!({"kyc": kyc}))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
     fn aml(status: Value) -> State {
         State::of(&json!({"aml": {"currentstatus": status}}))
     }

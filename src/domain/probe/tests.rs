@@ -130,6 +130,9 @@ fn forms_of_a_day_are_told_apart() {
     assert_eq!(with(nothing(), good()), told("v3", None));
     assert_eq!(with(everything(), good()), told("v3", Some("ignored")));
     assert_eq!(with(Reply::Refused, Reply::Refused), told("neither", None));
+    assert_eq!(with(Reply::Refused, everything()), told("v3", None));
+    assert_eq!(with(everything(), Reply::Refused), told("idcheck", Some("ignored")));
+    assert_eq!(with(Reply::Refused, nothing()), (None, None));
     assert_eq!(with(everything(), everything()), (None, Some("ignored".to_owned())));
     assert_eq!(with(Reply::Untold, Reply::Untold), (None, None));
 }

@@ -356,6 +356,17 @@ fn a_walk_is_stale_after_three_times_what_it_should_take() {
     assert!(!stale(Lane::Sweep, 3, TimeDelta::minutes(170)));
     // Longer than the calendar knew of: a first import.
     assert!(!stale(Lane::Sweep, 3_000, TimeDelta::hours(4)));
+    let pace = world.forecast().pace(Lane::Sweep);
+    let allowed = TimeDelta::milliseconds((3.0 * pace * 3_001.0 * 1e3) as i64);
+    assert!(!stale(Lane::Sweep, 3_000, allowed - TimeDelta::seconds(1)), "what it read, and the next request");
+    assert!(stale(Lane::Sweep, 3_000, allowed + TimeDelta::seconds(1)));
+    let hot = Errand { lane: Lane::Hot, target: Target::Days(Some((date("2026-02-26"), date("2026-03-01")))) };
+    let short = |age| {
+        let running = Running { errand: hot, started_at: world.now - age, requests: 3 };
+        world.with(|situation| super::stale(&running, situation))
+    };
+    assert!(!short(TimeDelta::minutes(10)) && short(TimeDelta::seconds(601)), "ten minutes at the least");
+    assert!(!stale(Lane::Backfill, 3, TimeDelta::seconds(-60)) && stale(Lane::Backfill, 3, TimeDelta::seconds(-61)));
     // It began before the clock went back: nothing is to be covered as of then.
     assert!(stale(Lane::Backfill, 3, TimeDelta::hours(-4)) && !stale(Lane::Backfill, 3, TimeDelta::seconds(-4)));
 }
