@@ -184,6 +184,47 @@ single 160, probe 9, spare 0 of 8000; open 1.00 times, 3155760000 s
 ";
 
 #[test]
+fn p8_requests_of_a_lane_are_as_far_apart_as_its_part_of_the_day_says() {
+    let mut world = World::new(&[100; 100], 3, 1_000, 100);
+    world.calendar.days[40].verify = true;
+    let forecast = world.forecast();
+    let day = 86_400.0;
+    let paces = [(Lane::Hot, forecast.hot), (Lane::Open, forecast.open), (Lane::Verify, forecast.verify)];
+    for (lane, share) in paces.into_iter().chain(forecast.sweep.map(|sweep| (Lane::Sweep, sweep))) {
+        assert!(share.granted > 1.0);
+        assert_eq!(forecast.pace(lane), day / share.granted, "{lane:?}");
+    }
+    assert_eq!(forecast.pace(Lane::Refresh), 1.0);
+    assert_eq!((forecast.spare, forecast.verify_gap()), (0.0, day / forecast.verify.granted));
+    assert_eq!(forecast.single_gap(), day / forecast.single);
+    assert_eq!(forecast.open_gap(), day / (1.5 * forecast.open.granted));
+    world.import = Some(None);
+    let forecast = world.forecast();
+    assert_eq!(forecast.pace(Lane::Backfill), day / forecast.backfill.unwrap().granted);
+    (world.import, world.per_day) = (None, 100_000);
+    world.poll.interval = HOUR;
+    let forecast = world.forecast();
+    assert!(forecast.spare > 10_000.0);
+    assert_eq!(forecast.verify_gap(), day / (forecast.verify.granted + forecast.spare));
+    assert_eq!(forecast.single_gap(), day / (forecast.single + forecast.spare));
+    assert_eq!(forecast.pace(Lane::Hot), day / forecast.hot.granted);
+    assert!((budget::reserved(880.0) - 1_050.0).abs() < 1e-6, "a twentieth more, and what the floors need");
+}
+
+#[test]
+fn an_import_takes_the_time_that_the_others_leave_it() {
+    let mut world = World::new(&[5_000; 100], 5, 1_000_000, 100);
+    (world.import, world.poll.interval) = (Some(None), 20 * MINUTE);
+    let forecast = world.forecast();
+    let import = forecast.backfill.unwrap();
+    // Requests are no quicker than one a second, however many there are.
+    let others = forecast.hot.granted + forecast.open.granted + forecast.single + forecast.probe;
+    let expected = import.round as f64 / (1.0 - others / 86_400.0);
+    assert!(forecast.open.granted > 100.0 && import.granted > 86_400.0);
+    assert!((import.seen_within.as_secs_f64() - expected).abs() < 1e-3, "{import:?}, not {expected}");
+}
+
+#[test]
 fn the_day_of_an_import_and_of_a_budget_end_with_utc() {
     let now = hour("18:30:00");
     assert_eq!(until_midnight(now), 5 * HOUR + 30 * MINUTE);
