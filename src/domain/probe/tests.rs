@@ -137,6 +137,97 @@ fn forms_of_a_day_are_told_apart() {
     assert_eq!(with(Reply::Untold, Reply::Untold), (None, None));
 }
 
+/// One submission for each letter, the first day asked for being 5 January: created and updated on it (`n`), or updated
+/// much later (`l`) or nobody knows when (`t`); created much later and updated on it (`c`), later too (`f`), or nobody
+/// knows when (`g`).
+fn submissions(letters: &str, prefix: &str) -> Vec<Seen> {
+    let (near, far) = (Some("2026-01-05T10:00:00Z"), Some("2026-03-01T00:00:00Z"));
+    let one = |(n, letter): (usize, char)| {
+        let (created, updated) = match letter {
+            'n' => (near, near),
+            'l' => (near, far),
+            't' => (near, None),
+            'c' => (far, near),
+            'f' => (far, far),
+            _ => (far, None),
+        };
+        let at = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        Seen { id: format!("{prefix}{n}"), created_at: at(created), updated_at: at(updated) }
+    };
+    letters.chars().enumerate().map(one).collect()
+}
+
+#[test]
+fn what_dates_filter_is_told_from_who_came_and_who_did_not() {
+    let of = |served: &str, elsewhere: &str, complete: bool, as_without_dates: bool| {
+        let (items, others) = (submissions(served, "s"), submissions(elsewhere, "o"));
+        let undated = if as_without_dates { items.clone() } else { others.clone() };
+        let empty = observe(&[], Truth::Ignored, day("2026-01-05"), 100, false);
+        let dated = [Reply::Items { items, complete }, Reply::Refused];
+        let found = judge(&Observations { known: others, undated, dated, ..empty });
+        let filter = found.into_iter().find(|found| found.fact == Fact::Filter);
+        filter.map(|found| found.value.as_str().unwrap().to_owned())
+    };
+    let thin = "t".repeat(20);
+    for (served, elsewhere, complete, as_without_dates, expected) in [
+        // All that came was created near the two days.
+        ("nnn", "f", true, false, None),
+        ("lln", "f", true, false, Some("created")),
+        ("ll", "f", true, false, None),
+        ("lnn", "f", true, false, None),
+        ("llln", "", true, false, None),
+        ("lln", "f", true, true, Some("created")),
+        ("lln", "f", false, true, None),
+        ("lln", "f", false, false, Some("created")),
+        ("nnn", "cc", true, false, Some("created")),
+        ("nnn", "cc", false, false, None),
+        ("nnn", "fff", true, false, None),
+        ("lnn", "fllc", true, false, Some("unclear")),
+        ("nnn", "flll", true, false, Some("updated")),
+        ("nnn", "flll", false, false, None),
+        ("nnn", "fll", true, false, None),
+        ("nnn", "fnnn", true, false, None),
+        ("lnn", "fll", true, false, Some("unclear")),
+        ("lln", "fl", true, false, Some("created")),
+        ("lln", "fll", true, false, Some("unclear")),
+        (thin.as_str(), "f", true, false, Some("created")),
+        (&thin[1..], "f", true, false, None),
+        (thin.as_str(), "fl", true, false, None),
+        // Some of it was not.
+        ("nnncc", "f", true, false, None),
+        ("nnnccc", "f", true, false, Some("updated")),
+        ("nnnccf", "f", true, false, Some("unclear")),
+        ("nnnccc", "f", true, true, Some("unclear")),
+        ("nnnfff", "f", true, true, Some("ignored")),
+        ("nnnffg", "f", true, true, Some("ignored")),
+        ("nnnffc", "f", true, true, Some("unclear")),
+        ("nnnfff", "f", true, false, Some("unclear")),
+    ] {
+        let found = of(served, elsewhere, complete, as_without_dates);
+        assert_eq!(found.as_deref(), expected, "{served} came, {elsewhere} did not: {complete} {as_without_dates}");
+    }
+}
+
+#[test]
+fn what_lists_show_is_told_from_enough_items() {
+    let of = |list: &[&str], items: usize, id: &[&str], fact: Fact| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let empty = observe(&[], Truth::Ignored, day("2026-01-05"), 100, false);
+        let seen = Observations { list_fields: (names(list), items), id_fields: (names(id), id.len()), ..empty };
+        judge(&seen).into_iter().find(|found| found.fact == fact).map(|found| found.value)
+    };
+    let aml = ["aml.currentstatus"];
+    assert_eq!(of(&aml, 1, &[], Fact::ListAml), Some(json!("shown")));
+    assert_eq!(of(&["aml"], 1, &aml, Fact::ListAml), Some(json!("shown")));
+    assert_eq!(of(&["email"], 3, &aml, Fact::ListAml), Some(json!("missing")));
+    assert_eq!(of(&["email"], 2, &aml, Fact::ListAml), None, "too few to tell");
+    assert_eq!(of(&["email"], 3, &["amlx"], Fact::ListAml), None, "nobody shows it");
+    assert_eq!(of(&["email"], 3, &["kyc.attempts"], Fact::ListAttempts), Some(json!("missing")));
+    assert_eq!(of(&["email"], 3, &["updated_at"], Fact::ListUpdatedAt), Some(json!("missing")));
+    assert_eq!(of(&["email"], 3, &[], Fact::ListFields), Some(json!(["email"])));
+    assert_eq!((of(&[], 0, &[], Fact::ListFields), of(&[], 0, &aml, Fact::IdFields)), (None, Some(json!(aml))));
+}
+
 #[test]
 fn count_is_judged_by_pages_with_a_next_key() {
     let of = |pages: &[(u64, u64, bool)]| {
