@@ -242,6 +242,7 @@ fn count_is_judged_by_pages_with_a_next_key() {
     assert_eq!(of(&[(100, 30, false)]), None);
     assert_eq!(of(&[(100, 30, false), (15, 30, false)]), Some(json!("ignored")));
     assert_eq!(of(&[(100, 0, true), (100, 0, true)]), None);
+    assert_eq!(of(&[(0, 0, true)]), None);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod examples;
+mod numbers;
 mod simulation;
 
 use chrono::{NaiveTime, TimeZone};

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn hour(text: &str) -> Timestamp {
+pub(super) fn hour(text: &str) -> Timestamp {
     format!("2026-03-01T{text}Z").parse().unwrap()
 }
 
 /// 400 days of 250 submissions: 100,000, none open.
-fn large(per_day: u64) -> World {
+pub(super) fn large(per_day: u64) -> World {
     World::new(&[250; 400], 0, per_day, 100)
 }
 
@@ -82,107 +82,6 @@ fn to_learn_whom_a_list_shows_takes_no_screenings() {
     assert_eq!((cost(Lane::Sweep), cost(Lane::Verify)), (16, 8), "750 submissions of three days");
 }
 
-/// What is stated of three projects, in numbers, so that no rule changes unnoticed.
-#[test]
-fn p8_what_is_stated_of_some_projects() {
-    let secs = |time: Duration| format!("{:.0}", time.as_secs_f64());
-    let share = |name: &str, share: Share| {
-        let Share { round, need, granted, every, seen_within, short } = share;
-        let (every, seen) = (secs(every), secs(seen_within));
-        format!(
-            "{name} {round}: {granted:.0} of {need:.0}, {every} s, seen {seen} s{}",
-            if short { ", short" } else { "" }
-        )
-    };
-    let stated = |world: &World| {
-        let forecast = world.forecast();
-        let mut lines = vec![share("hot", forecast.hot), share("open", forecast.open)];
-        lines.extend(forecast.sweep.map(|sweep| share("sweep", sweep)));
-        lines.extend(forecast.backfill.map(|import| share("import", import)));
-        lines.push(share("verify", forecast.verify));
-        let day =
-            |age: &Age| format!("{} {} {}", age.days, age.every.map_or("-".to_owned(), secs), secs(age.seen_within));
-        lines.push(format!("ages {}", forecast.ages.iter().map(day).collect::<Vec<_>>().join(", ")));
-        let deletion = forecast.deletion(forecast.hot.seen_within, 6 * HOUR);
-        lines.push(format!(
-            "deletion {} {} {}, confirmed {}, listed {}",
-            secs(deletion.suspected_within),
-            secs(deletion.carried_out_within),
-            secs(deletion.with_lists_within),
-            secs(forecast.confirm_within),
-            secs(forecast.listed_within)
-        ));
-        lines.push(format!(
-            "single {:.0}, probe {:.0}, spare {:.0} of {:.0}; open {:.2} times, {} s",
-            forecast.single,
-            forecast.probe,
-            forecast.spare,
-            forecast.budget,
-            forecast.open_stretch,
-            secs(forecast.open_wait)
-        ));
-        lines
-    };
-    let mut all = Vec::new();
-    let mut world = World::new(&[100; 100], 2, 5_000, 100);
-    (world.poll.interval, world.poll.sweep_interval) = (5 * MINUTE, 6 * HOUR);
-    all.push(stated(&world).join("\n"));
-    world.per_day = 1_000;
-    all.push(stated(&world).join("\n"));
-    let mut large = large(20_000);
-    (large.poll.interval, large.phases, large.import) = (5 * MINUTE, 2, Some(None));
-    large.calendar.days[100].verify = true;
-    all.push(stated(&large).join("\n"));
-    (large.import, large.filter) = (None, Filter::Updated);
-    all.push(stated(&large).join("\n"));
-    large.filter = Filter::Ignored;
-    (large.now, large.used) = (hour("18:00:00"), 18_000);
-    all.push(stated(&large).join("\n"));
-    assert_eq!(all.join("\n\n"), STATED.trim());
-}
-
-const STATED: &str = "
-hot 5: 1440 of 1440, 300 s, seen 307 s
-open 44: 397 of 397, 4320 s, seen 5513 s
-sweep 99: 396 of 396, 21600 s, seen 24278 s
-verify 0: 0 of 0, 60 s, seen 695 s
-ages 4 4320 5513, 30 - 24278
-deletion 1002 22873 27303, confirmed 135, listed 695
-single 100, probe 9, spare 2658 of 5000; open 1.00 times, 113 s
-
-hot 5: 771 of 1440, 560 s, seen 651 s, short
-open 192: 100 of 669, 28893 s, seen 38427 s, short
-sweep 99: 100 of 396, 85536 s, seen 145366 s, short
-verify 0: 0 of 0, 60 s, seen 3080 s
-ages 4 28893 38427, 30 179134 145366
-deletion 3731 59911 83881, confirmed 17290, listed 3080
-single 20, probe 9, spare 0 of 1000; open 6.69 times, 2311 s
-
-hot 26: 7488 of 7488, 300 s, seen 330 s
-open 0: 0 of 0, 4320 s, seen 3155760000 s
-import 2000: 10103 of 20000, 17104 s, seen 17104 s
-verify 8: 2000 of 2000, 60 s, seen 561 s
-ages 4 4320 3155760000, 30 26784 3155760000, 300 260064 3155760000
-deletion 891 24239 29275, confirmed 874, listed 561
-single 400, probe 9, spare 0 of 20000; open 1.00 times, 3155760000 s
-
-hot 20: 5760 of 5760, 300 s, seen 324 s
-open 0: 0 of 0, 4320 s, seen 30972 s
-sweep 2000: 11831 of 48000, 14606 s, seen 30972 s, short
-verify 1000: 2000 of 2000, 60 s, seen 62740 s
-ages 4 4320 30972, 30 - 30972, 300 - 30972
-deletion 63064 86412 121858, confirmed 874, listed 30972
-single 400, probe 9, spare 0 of 20000; open 1.00 times, 3155760000 s
-
-hot 2000: 6231 of 576000, 27732 s, seen 34116 s, short
-open 0: 0 of 0, 4320 s, seen 453900 s
-sweep 2000: 800 of 48000, 216000 s, seen 453900 s, short
-verify 1000: 800 of 800, 60 s, seen 137260 s
-ages 4 4320 453900, 30 26784 453900, 300 - 453900
-deletion 171376 197316 237202, confirmed 2170, listed 34116
-single 160, probe 9, spare 0 of 8000; open 1.00 times, 3155760000 s
-";
-
 #[test]
 fn p8_requests_of_a_lane_are_as_far_apart_as_its_part_of_the_day_says() {
     let mut world = World::new(&[100; 100], 3, 1_000, 100);
@@ -222,6 +121,60 @@ fn an_import_takes_the_time_that_the_others_leave_it() {
     let expected = import.round as f64 / (1.0 - others / 86_400.0);
     assert!(forecast.open.granted > 100.0 && import.granted > 86_400.0);
     assert!((import.seen_within.as_secs_f64() - expected).abs() < 1e-3, "{import:?}, not {expected}");
+}
+
+#[test]
+fn what_a_lane_did_bounds_what_it_does_next() {
+    let now = hour("12:00:00");
+    let (hot, sweep) = (Errand { lane: Lane::Hot, target: Target::Days(None) }, Lane::Sweep);
+    let mut ledger = Ledger::default();
+    ledger.sent(hot, now);
+    ledger.goes_on(Running { errand: hot, started_at: now, requests: 1 });
+    ledger.failed(sweep, now);
+    assert_eq!(ledger.lanes[&sweep].not_before, Some(hour("12:01:00")), "it rests for a minute");
+    assert!(ledger.running(Lane::Hot).is_some());
+    ledger.all_given_up();
+    assert!(ledger.running(Lane::Hot).is_none());
+    ledger.not_after(hour("12:00:30"));
+    assert_eq!(
+        (ledger.lanes[&Lane::Hot].asked_at, ledger.lanes[&sweep].not_before),
+        (Some(now), Some(hour("12:01:00")))
+    );
+    // The clock goes back.
+    let now = hour("11:00:00");
+    ledger.not_after(now);
+    let progress = ledger.lanes[&Lane::Hot];
+    assert_eq!((progress.begun_at, progress.asked_at), (Some(now), Some(now)));
+    assert_eq!(ledger.lanes[&sweep].not_before, Some(hour("11:01:00")));
+}
+
+#[test]
+fn marked_days_in_a_row_are_one_walk_of_25_pages_at_most() {
+    let mut world = World::new(&[50; 30], 0, 100_000, 10);
+    let last = world.calendar.days.len() - 1;
+    world.calendar.days[10..17].iter_mut().for_each(|row| row.verify = true);
+    world.calendar.days[last].verify = true;
+    let walks: Vec<_> = world.with(verify::walks).into_iter().flatten().collect();
+    let day = |n: usize| world.calendar.days[n].day;
+    assert_eq!(walks, [(day(10), day(14)), (day(15), day(16)), (day(last), day(last))]);
+}
+
+#[test]
+fn an_open_day_is_due_by_its_interval_stretched_to_the_budget() {
+    let mut world = World::new(&[100; 100], 2, 1_000, 100);
+    (world.poll.interval, world.poll.open_interval, world.poll.sweep_interval) = (5 * MINUTE, 2 * HOUR, 6 * HOUR);
+    world.now = hour("12:00:00");
+    let looked = world.now - TimeDelta::hours(1);
+    world.calendar.days.iter_mut().for_each(|row| row.open_checked_at = Some(looked));
+    let (due, forecast) = (world.with(|situation| open_due(situation, &forecast(situation))), world.forecast());
+    assert!(forecast.open_stretch > 2.0);
+    assert_eq!(due, Some(after(looked, 7_200.0 * forecast.open_stretch)), "that of days that are not old");
+    let oldest = world.calendar.days.iter_mut().find(|row| row.day == date("2026-02-20")).unwrap();
+    oldest.open_checked_at = Some(looked - TimeDelta::days(3));
+    world.ledger.lanes.insert(Lane::Hot, done(world.now));
+    world.ledger.lanes.insert(Lane::Sweep, done(world.now));
+    let errand = Errand { lane: Lane::Open, target: Target::OpenIds(date("2026-02-20")) };
+    assert_eq!(world.with(next), Next::Do(errand));
 }
 
 #[test]
