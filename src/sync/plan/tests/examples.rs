@@ -16,7 +16,7 @@ fn running(errand: Errand, started_at: Timestamp, requests: u64) -> Progress {
     Progress { running, requests, ..done(started_at) }
 }
 
-fn done(at: Timestamp) -> Progress {
+pub(super) fn done(at: Timestamp) -> Progress {
     Progress { begun_at: Some(at), asked_at: Some(at), requests: 1, ..Progress::default() }
 }
 

@@ -1,7 +1,7 @@
 //! What comes out for some projects, in numbers, so that no rule changes unnoticed. Where a change is meant, look at each
 //! number that it changes, and put the new ones here.
 
-use super::examples::{hour, large};
+use super::examples::{done, hour, large};
 use super::*;
 
 #[test]
@@ -143,4 +143,60 @@ const CUTS: &str = "
 608 in 2000-01-01 to 2025-09-22: 122, 2025-09-23 to 2025-11-01: 122, 2025-11-02 to 2025-12-11: 122, 2025-12-12 to 2026-02-25: 242, 242 at most
 215 in 2000-01-01 to 2025-11-11: 58, 2025-11-12 to 2025-12-21: 59, 2025-12-22 to 2026-02-02: 63, 2026-02-03 to 2026-02-25: 35, 63 at most
 124 in 2025-12-01 to 2026-01-09: 58, 2026-01-10 to 2026-02-25: 66, 66 at most
+";
+
+#[test]
+fn p8_when_the_next_request_of_the_sweep_and_of_single_submissions_is_due() {
+    let mut world = large(100_000);
+    world.now = hour("18:00:00");
+    let days = Target::Days(Some((date("2025-03-01"), date("2025-04-30"))));
+    let errand = Errand { lane: Lane::Sweep, target: days };
+    let ago = |seconds| hour("18:00:00") - TimeDelta::seconds(seconds);
+    let at = |world: &World, ask: fn(&Situation<'_>, &Forecast) -> Option<lanes::Candidate>| {
+        let due = world.with(|situation| ask(situation, &forecast(situation)).unwrap().at);
+        seconds(world.now, due)
+    };
+    let mut found = Vec::new();
+    // A walk in progress, with ever less left of the day.
+    let running = |requests| Some(Running { errand, started_at: ago(100), requests });
+    for (requests, used) in [(7, 0), (7, 40_000), (7, 97_000), (7, 99_000), (100, 99_000), (150, 99_950)] {
+        world.used = used;
+        let progress = Progress { running: running(requests), requests, ..done(ago(1)) };
+        world.ledger.lanes.insert(Lane::Sweep, Progress { begun_at: Some(ago(100)), ..progress });
+        found.push(format!("{requests} read, {used} used: {:.2}", at(&world, lanes::sweep)));
+    }
+    // None in progress: a little late, late, very late.
+    world.used = 0;
+    for (covered, begun) in [(3_000, 100), (3_600, 100), (3_900, 100), (3_900, 20), (5_000, 20)] {
+        world.calendar.days.iter_mut().for_each(|row| row.covered_at = Some(ago(covered)));
+        let progress = Progress { begun_at: Some(ago(begun)), requests: 120, ..done(ago(1)) };
+        world.ledger.lanes.insert(Lane::Sweep, progress);
+        found.push(format!("read {covered} s ago, begun {begun} s ago: {:.2}", at(&world, lanes::sweep)));
+    }
+    // Refreshes: a few go at once, many keep to their part.
+    let asked = Progress { requests: 3, ..done(ago(1)) };
+    world.ledger.lanes.insert(Lane::Confirm, asked);
+    for (refresh, used) in [(10, 99_900), (11, 99_900), (1_000, 0), (1_001, 0)] {
+        (world.refresh, world.used) = (refresh, used);
+        found.push(format!("{refresh} wait, {used} used: {:.2}", at(&world, |it, by| lanes::single(it, by, true))));
+    }
+    assert_eq!(found.join("\n"), DUE.trim());
+}
+
+const DUE: &str = "
+7 read, 0 used: -0.64
+7 read, 40000 used: -0.64
+7 read, 97000 used: 6.39
+7 read, 99000 used: 1412.00
+100 read, 99000 used: 21.17
+150 read, 99950 used: 647900.00
+read 3000 s ago, begun 100 s ago: 316.18
+read 3600 s ago, begun 100 s ago: 4.05
+read 3900 s ago, begun 100 s ago: 4.05
+read 3900 s ago, begun 20 s ago: 84.05
+read 5000 s ago, begun 20 s ago: 396.18
+10 wait, 99900 used: 0.00
+11 wait, 99900 used: 32399.00
+1000 wait, 0 used: 0.00
+1001 wait, 0 used: 5.89
 ";
