@@ -5,6 +5,7 @@
 # make fuzz   fuzz what reads answers and settings, 60 seconds each (ARGS="300 decode": so long, only this); needs cargo-fuzz
 # make torture  seeded histories of faults, judged: SEED=1 RUNS=100; goes on where it was interrupted
 # make mutants  try mistakes that the judge of the histories must notice; the same
+# make mutation  change the rules piece by piece, and see that a test notices: half an hour or more (ARGS=plan for the plan)
 # make soak   half an hour of all faults, in which one daemon lives on
 # make bench  measure against COPY: docs/performance.md (ARGS="--quick", "--help": what else there is); Linux
 # make newest  run tests on the newest PostgreSQL, from npm (ARGS=lease:: sessions::)
@@ -13,7 +14,7 @@
 # make reference  renew docs/configuration.md after a change of config/default.toml
 # make sqlx   renew .sqlx after a change of SQL or migrations
 
-.PHONY: demo test points years fuzz torture mutants soak bench newest deploy-check deploy-try reference sqlx sqlx-check setup
+.PHONY: demo test points years fuzz torture mutants mutation soak bench newest deploy-check deploy-try reference sqlx sqlx-check setup
 
 CARGO := cargo
 ARGS :=
@@ -52,6 +53,10 @@ torture: setup
 
 mutants: setup
 	tests/torture/try-mutants $(ARGS)
+
+# The tests of the rules need no database, so no setup; it needs cargo-mutants.
+mutation:
+	tests/mutation $(if $(ARGS),$(ARGS),rules)
 
 soak: setup
 	ARGOS_SYNC_SOAK_MINUTES=30 ARGOS_SYNC_TORTURE_SEED=$(SEED) \

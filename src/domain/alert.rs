@@ -194,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_read_back() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.as_str()) == Some(kind)));
+        assert_eq!(Kind::parse("other"), None);
+        assert!(Risk::ALL.into_iter().all(|risk| Risk::named(risk.as_str()) == risk));
+        assert_eq!(Risk::named("other"), Risk::Unknown);
+    }
+
+    #[test]
     fn risk_is_the_summary_in_any_case_else_the_gravest_match() {
         let risk = |aml: Value| Risk::of(&State::of(&json!({"aml": aml}))).as_str();
         for (text, expected) in [("High", "high"), (" HIGH ", "high"), ("medium", "medium"), ("LOW", "low")] {

@@ -126,3 +126,76 @@ impl Filter {
 
 /// Where a walk begins that is to miss nothing: no submission is older.
 pub const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a valid date");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn calendar(days: &[(&str, u64)]) -> Calendar {
+        let row = |(text, submissions): &(&str, u64)| Day {
+            day: day(text),
+            submissions: *submissions,
+            open: 0,
+            covered_at: None,
+            open_checked_at: None,
+            verify: false,
+        };
+        Calendar { days: days.iter().map(row).collect(), ..Calendar::default() }
+    }
+
+    #[test]
+    fn an_import_begins_after_a_day_that_it_does_not_read() {
+        let days = Import::Days { from: day("2026-01-02"), to: None };
+        let found = ["2026-01-01", "2026-01-02", "2026-01-03"].map(|since| days.begins_after(Some(day(since))));
+        assert_eq!(found, [true, false, false]);
+        assert!(days.begins_after(None) && !Import::All.begins_after(None));
+        assert!(!Import::All.begins_after(Some(day("2026-01-01"))));
+    }
+
+    #[test]
+    fn a_range_has_the_days_from_its_first_to_its_last() {
+        let calendar = calendar(&[("2026-01-01", 0), ("2026-01-03", 3), ("2026-01-04", 4), ("2026-01-06", 6)]);
+        let held = |first: &str, last: &str| calendar.submissions(Some((day(first), day(last))));
+        assert_eq!(held("2026-01-03", "2026-01-04"), 7);
+        assert_eq!(held("2026-01-02", "2026-01-05"), 7, "days without a row hold nothing");
+        assert_eq!(held("2026-01-04", "2026-01-06"), 10);
+        assert_eq!(held("2026-01-06", "2026-01-03"), 0, "a range that ends before it begins");
+        assert_eq!(calendar.submissions(None), 13);
+        assert_eq!(calendar.first_day(), Some(day("2026-01-03")), "of those that hold a submission");
+        assert_eq!(calendar.day(day("2026-01-04")).map(|row| row.submissions), Some(4));
+        assert_eq!(calendar.day(day("2026-01-05")), None);
+    }
+
+    #[test]
+    fn a_day_is_covered_by_the_latest_walk_that_read_it() {
+        let mut calendar = calendar(&[("2026-01-01", 1), ("2026-01-02", 1)]);
+        let covered = |calendar: &Calendar| {
+            ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"].map(|text| calendar.covered_at(day(text)))
+        };
+        assert_eq!(covered(&calendar), [None; 4]);
+        let [dated, early, full] = ["2026-01-05T00:00:00Z", "2026-01-04T00:00:00Z", "2026-01-03T12:00:00Z"].map(at);
+        calendar.fully_walked_at = Some(full);
+        assert_eq!(covered(&calendar), [Some(full), Some(full), Some(full), None], "up to its own day");
+        calendar.early_walked = Some((early, day("2026-01-02")));
+        assert_eq!(covered(&calendar), [Some(early), Some(early), Some(full), None], "up to its last day");
+        calendar.days[0].covered_at = Some(dated);
+        assert_eq!(covered(&calendar), [Some(dated), Some(early), Some(full), None]);
+    }
+
+    #[test]
+    fn days_more_are_asked_for_only_where_dates_filter_by_creation() {
+        let days = (day("2026-01-02"), day("2026-01-03"));
+        let asked = |filter: Filter| filter.asked(days);
+        assert_eq!(asked(Filter::UNKNOWN), (day("2026-01-01"), day("2026-01-04")));
+        assert_eq!(asked(Filter::Created { before: 0, after: 2 }), (day("2026-01-02"), day("2026-01-05")));
+        assert_eq!((asked(Filter::Updated), asked(Filter::Ignored)), (days, days));
+    }
+}

@@ -150,12 +150,39 @@ mod tests {
             ("1e400", "1e+400"),
             ("10e399", "1e+400"),
             (".5", "0.5"),
+            ("+5", "5"),
         ] {
             assert_eq!(decimal(text).unwrap().as_str(), expected, "{text}");
         }
-        for text in ["", "-", ".", "e1", "1e", "abc", "1,5", "0x1", "NaN", "١", "1e99999999999999999999"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "e1",
+            "1e",
+            "abc",
+            "1,5",
+            "0x1",
+            "NaN",
+            "١",
+            "+-5",
+            "1e1099511627776",
+            "1e99999999999999999999",
+        ] {
             assert_eq!(decimal(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_more_than_40_digits_have_an_exponent() {
+        let plain = |text: &str| decimal(text).unwrap().as_str().to_owned();
+        assert_eq!(plain("1e39"), format!("1{}", "0".repeat(39)));
+        assert_eq!(plain("1e40"), "1e+40");
+        assert_eq!(plain("1e-40"), format!("0.{}1", "0".repeat(39)));
+        assert_eq!(plain("1e-41"), "1e-41");
+        let long = "1".repeat(41);
+        assert_eq!(plain(&format!("{long}.0")), plain(&long));
+        assert_eq!(plain(&format!("{long}.5")), format!("{long}.5"), "the digits are there anyway");
     }
 
     #[test]

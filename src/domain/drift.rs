@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use super::canonical::at;
-use super::field::{ALIASES, ATTEMPT, CHILDREN, Field, Kind, MATCH, SUBMISSION};
+use super::field::{ALIASES, ATTEMPT, CHILDREN, MATCH, SUBMISSION};
 use super::names::{OTHER, shown_as};
 use super::submission::{KYC_RESULTS, is_known_aml_status};
 
@@ -143,7 +143,7 @@ fn value_name(value: &Value) -> &str {
 
 type Inner = BTreeSet<&'static str>;
 
-/// Known fields of an item; for the objects whose members the documents list, those too.
+/// Known fields of an item; for the objects whose members the documents list, those too. All others are known whole.
 static KNOWN: LazyLock<BTreeMap<&'static str, Option<Inner>>> = LazyLock::new(|| {
     let mut known: BTreeMap<&'static str, Option<Inner>> = BTreeMap::from([("submission_id", None)]);
     let children = CHILDREN.iter().map(|(path, _)| *path).filter(|path| path.len() > 1);
@@ -164,14 +164,8 @@ static KNOWN: LazyLock<BTreeMap<&'static str, Option<Inner>>> = LazyLock::new(||
             }
         }
     }
-    // Links, and what is kept as JSON, are known whole.
-    SUBMISSION.iter().filter(|field| whole(field)).for_each(|field| drop(known.insert(field.path[0], None)));
     known
 });
-
-fn whole(field: &Field) -> bool {
-    field.path.len() == 1 && matches!(field.kind, Kind::Json | Kind::Link)
-}
 
 static KNOWN_ATTEMPT: LazyLock<Inner> = LazyLock::new(|| ATTEMPT.iter().map(|field| field.path[0]).collect());
 static KNOWN_MATCH: LazyLock<Inner> = LazyLock::new(|| MATCH.iter().map(|field| field.path[0]).collect());
@@ -224,6 +218,25 @@ mod tests {
                 format!("unknown_value kyc.result={}", "x".repeat(64))
             ]
         );
+    }
+
+    #[test]
+    fn what_is_odd_is_counted_once_for_each_item_and_added_up() {
+        let odd = |item: Value| {
+            let mut counts = Drift::new();
+            names(&item, &mut counts);
+            counts
+        };
+        let known = json!({"email": "e", "review": {"x": 1}, "aml": {"raw_data": {"x": 1}}});
+        assert_eq!(odd(known), Drift::new());
+        let one = odd(json!({"x": 1, "aml": {"y": 1}, "memo": {"z": 1}}));
+        assert_eq!(one.get("unknown_field"), Some(&1), "three fields of one item");
+        let mut all = one.clone();
+        all.add(one);
+        all.add(odd(json!({"x": 1})));
+        assert_eq!(all.get("unknown_field"), Some(&3));
+        let field = |name: &str| all.names.get(&(Named::Field, name.to_owned())).copied();
+        assert_eq!(["x", "aml.y", "memo.z"].map(field), [Some(3), Some(2), Some(2)]);
     }
 
     #[test]

@@ -106,30 +106,23 @@ impl Evidence<'_> {
 /// The current item after an erasure.
 pub fn reduced(item: &Value, kind: Kind, gone: &Fields) -> Value {
     match kind {
-        Kind::Gone => with_id(item, without(item, |field| !left_of_deleted(field))),
-        Kind::Blanked | Kind::Fields => with_id(item, without(item, |field| gone.contains(field))),
+        Kind::Gone => without(item, |field| !left_of_deleted(field)),
+        Kind::Blanked | Kind::Fields => without(item, |field| gone.contains(field)),
     }
 }
 
 /// An older version's item after an erasure. What repeats `data` elsewhere in the item goes with the first field of it.
 pub fn reduced_older(item: &Value, kind: Kind, gone: &Fields) -> Value {
     if kind != Kind::Fields {
-        return with_id(item, without(item, |field| !left_of_deleted(field)));
+        return without(item, |field| !left_of_deleted(field));
     }
     let repeated = gone.iter().any(|field| field.starts_with("data."));
     let gone = |field: &str| gone.contains(field) || (repeated && field == "aml.raw_data");
-    let mut left = with_id(item, without(item, gone));
+    let mut left = without(item, gone);
     if let Some(attempts) = left.pointer_mut("/kyc/attempts").and_then(Value::as_array_mut).filter(|_| repeated) {
         for attempt in attempts.iter_mut().filter_map(Value::as_object_mut) {
             attempt.remove("verificationParams");
         }
-    }
-    left
-}
-
-fn with_id(item: &Value, mut left: Value) -> Value {
-    if let (Value::Object(left), Some(id)) = (&mut left, item.get("submission_id")) {
-        left.insert("submission_id".to_owned(), id.clone());
     }
     left
 }
@@ -143,6 +136,12 @@ mod tests {
 
     fn names(names: &[&str]) -> Fields {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_name_is_read_back() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.as_str()) == Some(kind)));
+        assert_eq!(Kind::parse("other"), None);
     }
 
     #[test]

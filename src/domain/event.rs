@@ -215,3 +215,74 @@ fn vendor_times(state: &State) -> Value {
     let readable = |name: &&str| Some(((*name).to_owned(), json!(time::format(time::parse(state.text(&[name])?)?))));
     Value::Object(NAMES.iter().filter_map(readable).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-03-01T00:00:00Z";
+
+    fn key() -> HashKey {
+        HashKey::new([7; 32])
+    }
+
+    fn told(item: &Value, include_userid: bool) -> Vec<Event> {
+        let context = Context {
+            project_id: "p",
+            submission_id: "s",
+            version: 3,
+            version_id: &[1; 32],
+            observed_at: AT.parse().unwrap(),
+            view: View::Id,
+            lane: Lane::Refresh,
+            include_userid,
+        };
+        let drafts = vec![
+            Draft { place: 2, inferred: true, ..Draft::new(EventType::KycAttemptAdded, "k", json!({"to": 1})) },
+            Draft::new(EventType::SubmissionUpdated, "", json!({"changed": []})),
+        ];
+        events(drafts, &State::of(item), &context, &key())
+    }
+
+    #[test]
+    fn an_event_tells_its_version_the_vendors_readable_times_and_its_own_body() {
+        let item = json!({"userid": "u", "created_at": "2026-02-01", "pending_at": "soon", "email": "e"});
+        let told = told(&item, false);
+        assert_eq!(
+            told[0].payload,
+            json!({"schema_version": 1, "type": "kyc.attempt_added", "project": "p", "submission_id": "s", "version": 3,
+                "observed_at": "2026-03-01T00:00:00.000000Z", "view": "id", "lane": "refresh", "inferred": true,
+                "vendor_times": {"created_at": "2026-02-01T00:00:00.000000Z"}, "to": 1})
+        );
+        assert_eq!(told[1].payload["inferred"], json!(false));
+        let rows = told.iter().map(|event| (event.kind, event.submission_id.as_deref(), event.version, event.ordinal));
+        let expected = [
+            (EventType::KycAttemptAdded, Some("s"), Some(3), 0),
+            (EventType::SubmissionUpdated, Some("s"), Some(3), 1),
+        ];
+        assert!(rows.eq(expected));
+        let ids = [("kyc.attempt_added", "k", 2), ("submission.updated", "", 0)];
+        assert!(
+            told.iter()
+                .map(|event| event.id)
+                .eq(ids.map(|(kind, name, place)| key().event(&[1; 32], kind, name, place)))
+        );
+    }
+
+    #[test]
+    fn p11_userid_is_told_only_where_the_setting_adds_it() {
+        let item = json!({"userid": "u"});
+        assert_eq!(told(&item, false)[0].payload.get("userid"), None);
+        assert_eq!(told(&item, true)[0].payload["userid"], json!("u"));
+    }
+
+    #[test]
+    fn the_end_of_an_import_is_an_event_of_the_project() {
+        let event = import_completed("p", 2, AT.parse().unwrap(), 40, &key());
+        let expected = json!({"schema_version": 1, "type": "project.import_completed", "project": "p", "import_number": 2,
+            "observed_at": "2026-03-01T00:00:00.000000Z", "submissions": 40});
+        assert_eq!(event.payload, expected);
+        assert_eq!((event.submission_id, event.version, event.ordinal), (None, None, 0));
+        assert_eq!(event.id, key().project_event("p", "project.import_completed", 2));
+    }
+}

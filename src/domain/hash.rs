@@ -76,3 +76,65 @@ impl HashKey {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_every_purpose_and_every_part_makes_another_hash() {
+        let key = HashKey::new([7; 32]);
+        let (one, other) = (key.version(&[1; 32], b"state"), key.version(&[1; 32], b"other"));
+        let hashes = [
+            key.body(b"a"),
+            key.body(b"ab"),
+            key.source(&[b"ab"]),
+            key.source(&[b"a", b"b"]),
+            key.receipt(&[b"ab"]),
+            key.receipt(&[b"ab", b""]),
+            key.chain_start("ab", "c"),
+            key.chain_start("a", "bc"),
+            one,
+            other,
+            key.version(&[2; 32], b"state"),
+            HashKey::new([8; 32]).version(&[1; 32], b"state"),
+        ];
+        let ids = [
+            key.event(&one, "type", "key", 0),
+            key.event(&one, "type", "key", 1),
+            key.event(&one, "type", "other", 0),
+            key.event(&one, "other", "key", 0),
+            key.event(&other, "type", "key", 0),
+            key.project_event("project", "type", 1),
+            key.project_event("project", "type", 2),
+            key.project_event("project", "other", 1),
+            key.project_event("other", "type", 1),
+        ];
+        let different = |count: usize, all: Vec<Vec<u8>>| {
+            assert_eq!(all.into_iter().collect::<std::collections::BTreeSet<_>>().len(), count);
+        };
+        different(hashes.len(), hashes.map(|hash| hash.to_vec()).into());
+        different(ids.len(), ids.map(|id| id.as_bytes().to_vec()).into());
+        assert_eq!(ids.map(|id| id.get_version_num()), [8; 9]);
+    }
+
+    /// A release that makes other ids of the same history would tell everything again.
+    #[test]
+    fn p2_ids_stay_as_they_are_from_release_to_release() {
+        let key = HashKey::new([7; 32]);
+        let version = key.version(&key.chain_start("project", "s"), b"{}");
+        assert_eq!(
+            key.event(&version, "submission.created", "", 0).to_string(),
+            "d15be46a-2353-8366-8d34-9eb04839483a"
+        );
+        assert_eq!(
+            key.project_event("project", "project.import_completed", 1).to_string(),
+            "3dda09d8-1db7-88fe-9997-bb3903eb3375"
+        );
+    }
+
+    #[test]
+    fn p11_the_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", HashKey::new([7; 32])), "HashKey(<redacted>)");
+    }
+}

@@ -87,3 +87,19 @@ impl View {
         Self::ALL.into_iter().find(|view| view.as_str() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back() {
+        for lane in Lane::ALL {
+            assert_eq!(Lane::parse(lane.as_str()), Some(lane));
+        }
+        for view in View::ALL {
+            assert_eq!(View::parse(view.as_str()), Some(view));
+        }
+        assert_eq!((Lane::parse("other"), View::parse("other")), (None, None));
+    }
+}

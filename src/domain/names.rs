@@ -34,7 +34,16 @@ pub(super) fn documented<'k>(parent: Option<&str>, key: &'k str) -> &'k str {
 
 /// A member that is not null, under its name or the other spelling of it.
 pub(super) fn find<'m>(map: &'m Map<String, Value>, parent: Option<&str>, key: &str) -> Option<&'m Value> {
-    let there = |key: &str| map.get(key).filter(|value| !value.is_null());
+    held(map, parent, key).map(|(_, value)| value)
+}
+
+/// The same, with the spelling under which it is there.
+pub(super) fn held<'m>(
+    map: &'m Map<String, Value>,
+    parent: Option<&str>,
+    key: &str,
+) -> Option<(&'m String, &'m Value)> {
+    let there = |key: &str| map.get_key_value(key).filter(|(_, value)| !value.is_null());
     there(key).or_else(|| {
         let same = |(object, other, documented): &&(&[&str], &str, &str)| {
             object.first().copied() == parent && (*other == key || *documented == key)
@@ -86,6 +95,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_member_is_found_by_either_spelling_in_its_own_object() {
+        let map = |key: &str| Map::from_iter([(key.to_owned(), json!(1)), ("null".to_owned(), Value::Null)]);
+        for (held, parent, key, found) in [
+            ("email", None, "email", true),
+            ("email", None, "memo", false),
+            ("email", None, "null", false),
+            ("Injection_action", None, "injection_action", true),
+            ("injection_action", None, "Injection_action", true),
+            ("Injection_action", None, "email", false),
+            ("Injection_action", Some("data"), "injection_action", false),
+            ("retry_count", Some("bank_verification"), "retry_countj", true),
+            ("retry_count", None, "retry_countj", false),
+        ] {
+            assert_eq!(find(&map(held), parent, key).is_some(), found, "{key} of {parent:?}, which holds {held}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_field_has_one_name() {

@@ -107,7 +107,16 @@ mod tests {
         assert_eq!(all.differences(&of(&[(1, 5), (2, 7)])), [day(1)]);
         assert_eq!(all.differences(&of(&[(1, 5), (1, 5), (1, 6), (2, 7)])), [day(1)]);
         assert_eq!(all.differences(&of(&[(1, 5), (1, 6)])), [day(2)]);
+        assert_eq!(of(&[(1, 5), (1, 5), (1, 6)]).differences(&of(&[(1, 6)])), [day(1)], "twice is not never");
+        assert_eq!(of(&[(1, 5), (1, 6)]).differences(&of(&[(1, 5), (1, 7)])), [day(1)], "as many, but others");
         assert_eq!(all.within((day(2), day(9))).differences(&of(&[(2, 7)])), []);
+    }
+
+    #[test]
+    fn days_before_the_first_number_are_stored_too() {
+        let before = DAY_0.checked_sub_days(Days::new(400)).unwrap();
+        let seen = Seen::new([(before, Digest { count: 1, hashes: -2 }), (DAY_0, Digest::default())]);
+        assert_eq!(Seen::from_bytes(&seen.to_bytes()), Some(seen));
     }
 
     proptest! {

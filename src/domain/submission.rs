@@ -275,3 +275,147 @@ fn scalar(value: &Value) -> Option<Value> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
+    fn kyc(kyc: Value) -> State {
+        State::of(&json!({"kyc": kyc}))
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "reads better at the calls")]
+    fn aml(status: Value) -> State {
+        State::of(&json!({"aml": {"currentstatus": status}}))
+    }
+
+    fn submission(item: Value) -> Submission {
+        Submission::new("s".to_owned(), item)
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn p11_debug_tells_the_id_alone() {
+        let item = submission(json!({"email": "taint"}));
+        assert_eq!(format!("{item:?} {:?}", item.state), "Submission { submission_id: \"s\", .. } State(<redacted>)");
+    }
+
+    #[test]
+    fn columns_take_documented_types_and_count_the_others_as_drift() {
+        let item = submission(json!({
+            "email": 7, "userid": true, "tokenId": {"a": 1}, "created_at": "2026-01-01", "updated_at": "soon", "memo": [],
+            "kyc": {"result": "approved", "commentCode": ["a", 2]}, "reviewer": 1, "argos_score": "7.50",
+            "recognition_score": "much", "image": "https://a/1", "review": {"x": 1}
+        }));
+        let mut counts = Drift::new();
+        let expected = json!({"email": "7", "userid": "true", "created_at": "2026-01-01T00:00:00.000000Z",
+            "kyc_result": "approved", "kyc_comment_code": ["a", "2"], "argos_score": 7.5, "image": "https://a/1",
+            "review": {"x": 1}});
+        assert_eq!(item.row(&mut counts), object(expected));
+        // tokenId, updated_at, reviewer, recognition_score; and memo, which is no object, once for its two fields.
+        assert_eq!(counts.get("bad_field"), Some(&5));
+    }
+
+    #[test]
+    fn an_object_that_is_none_counts_once_for_all_its_fields() {
+        let odd = |item: Value| {
+            let mut counts = Drift::new();
+            submission(item).row(&mut counts);
+            counts.get("bad_field").copied()
+        };
+        assert_eq!(odd(json!({"kyc": {"result": "approved"}, "data": {"name": "n"}, "memo": {"text": "t"}})), None);
+        assert_eq!(odd(json!({"kyc": ["approved"], "data": {"name": "n"}})), Some(1));
+        assert_eq!(odd(json!({"kyc": ["approved"], "data": "n"})), Some(2));
+    }
+
+    #[test]
+    fn the_bytes_of_a_state_do_not_depend_on_the_order_of_keys() {
+        let bytes = |text: &str| State::of(&serde_json::from_str(text).unwrap()).bytes();
+        assert_eq!(bytes(r#"{"b": 1.0, "a": null, "c": {"e": "x", "d": []}}"#), br#"{"b":1,"c":{"d":[],"e":"x"}}"#);
+        assert_eq!(bytes(r#"{"c": {"d": [], "e": "x"}, "b": 1}"#), bytes(r#"{"b": 1, "c": {"e": "x", "d": []}}"#));
+    }
+
+    #[test]
+    fn each_attempt_and_each_match_has_a_row_with_its_place_and_its_link() {
+        let item = submission(json!({
+            "kyc": {"attempts": [{"attemptCnt": "1", "selfieImage": "https://a/1"}, "none", {"retryCode": "x"}]},
+            "aml": {"matches": [{"resource_id": "r"}]}
+        }));
+        let mut counts = Drift::new();
+        let rows = [
+            json!({"place": 1, "attempt_cnt": 1, "selfie_image": "https://a/1"}),
+            json!({"place": 2}),
+            json!({"place": 3, "retry_code": ["x"]}),
+        ];
+        assert_eq!(item.attempt_rows(&mut counts), rows.map(object));
+        assert_eq!(counts.get("bad_field"), Some(&1), "the one that is no object");
+        assert_eq!(item.match_rows(&mut counts), [object(json!({"place": 1, "resource_id": "r"}))]);
+        assert_eq!(counts.get("bad_field"), Some(&1));
+
+        let none = submission(json!({"kyc": {"attempts": "none"}}));
+        assert_eq!((none.attempt_rows(&mut counts), none.match_rows(&mut counts)), (vec![], vec![]));
+        assert_eq!(counts.get("bad_field"), Some(&2), "a list that is none");
+    }
+
+    #[test]
+    fn a_bank_verification_that_is_no_object_has_no_row() {
+        let mut counts = Drift::new();
+        let row = |item: Value, counts: &mut Drift| submission(item).bank_row(counts);
+        let bank = json!({"bank_verification": {"result": "success", "retry_countj": 2}});
+        assert_eq!(row(bank, &mut counts), Some(object(json!({"result": "success", "retry_count": 2}))));
+        assert_eq!(row(json!({}), &mut counts), None);
+        assert_eq!(counts, Drift::new());
+        assert_eq!(row(json!({"bank_verification": "success"}), &mut counts), None);
+        assert_eq!(counts.get("bad_field"), Some(&1));
+    }
+
+    #[test]
+    fn reject_codes_are_those_of_a_rejection_and_none_is_a_persons_word() {
+        for (state, expected) in [
+            (json!({"result": "rejected", "commentCode": ["b", "a", "b"]}), &["a", "b"][..]),
+            (json!({"result": "rejected", "commentCode": ["Jane Doe", "a"]}), &["a", UNLISTED]),
+            (json!({"result": "rejected", "commentCode": "other"}), &["other"]),
+            (json!({"result": "rejected", "commentCode": [["a"], "b"]}), &[NO_CODE]),
+            (json!({"result": "rejected"}), &[NO_CODE]),
+            (json!({"result": "approved", "commentCode": ["a"]}), &[]),
+        ] {
+            assert_eq!(kyc(state.clone()).reject_codes().iter().collect::<Vec<_>>(), expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn words_that_no_document_names_are_counted() {
+        let unknown = |state: &State| {
+            let mut counts = Drift::new();
+            state.unknown_values(&mut counts);
+            counts.keys().copied().collect::<Vec<_>>()
+        };
+        for result in KYC_RESULTS {
+            assert_eq!(unknown(&kyc(json!({"result": result}))), Vec::<&str>::new());
+            assert_eq!(kyc(json!({"result": result})).open(), ["incomplete", "pending"].contains(result), "{result}");
+        }
+        for status in ["Red Flag", " red flag", "Not Screened"] {
+            assert_eq!(unknown(&aml(json!(status))), Vec::<&str>::new());
+            assert_eq!(aml(json!(status)).red_flag(), status != "Not Screened", "{status}");
+        }
+        assert_eq!(unknown(&State::of(&json!({}))), Vec::<&str>::new());
+        for word in [json!("on_hold"), json!(1)] {
+            assert_eq!(unknown(&kyc(json!({"result": word}))), ["unknown_kyc_result"]);
+            assert_eq!(unknown(&aml(word.clone())), ["unknown_aml_status"]);
+            assert!(!kyc(json!({"result": word})).open() && !aml(word).red_flag());
+        }
+    }
+
+    #[test]
+    fn a_created_day_from_before_there_was_anything_to_submit_is_unreadable() {
+        let created = |text: &str| State::of(&json!({"created_at": text})).created_at().map(time::format);
+        assert_eq!(created("2000-01-01").as_deref(), Some("2000-01-01T00:00:00.000000Z"));
+        assert_eq!((created("1999-12-31T23:59:59Z"), created("soon")), (None, None));
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::canonical::at;
 pub use super::names::{Fields, fields};
-use super::names::{documented, each, find, name};
+use super::names::{documented, each, find, held, name};
 
 /// The dashboard's words for a deleted submission; where they stand in the JSON is not documented.
 pub const MARKER: &str = "Deleted Submission";
@@ -68,7 +68,7 @@ pub fn personal(answered: &Fields) -> bool {
     answered.iter().any(|field| ERASABLE.contains(&first_level(field)) && !left_of_deleted(field))
 }
 
-/// The item without some fields. An object that is emptied by it goes too.
+/// The item without some fields. `submission_id` stays; an object that is emptied goes too.
 pub fn without(item: &Value, gone: impl Fn(&str) -> bool) -> Value {
     let Value::Object(item) = item else { return item.clone() };
     let mut left = Map::new();
@@ -142,11 +142,7 @@ pub fn merge(mut item: Value, before: &Before<'_>) -> Merged {
     let returned: Fields = fields(&item).intersection(before.removed).cloned().collect();
     let (refused, returned): (Fields, Fields) = returned.into_iter().partition(|field| before.sticky.contains(field));
     if !refused.is_empty() {
-        let id = item.get("submission_id").cloned();
         item = without(&item, |field| refused.contains(field));
-        if let (Value::Object(item), Some(id)) = (&mut item, id) {
-            item.insert("submission_id".to_owned(), id);
-        }
     }
     let answered = fields(&item);
     let mut merged = Merged {
@@ -243,10 +239,8 @@ fn keep(item: &mut Map<String, Value>, from: &Map<String, Value>, (parent, key):
         return;
     };
     let Some(value) = from.get(&parent).and_then(|members| members.get(&key)) else { return };
-    let spelled = match find(item, None, &parent) {
-        Some(_) if !item.get(&parent).is_some_and(Value::is_object) => documented(None, &parent).to_owned(),
-        _ => parent,
-    };
+    // The answer may spell the object in the other way: two of it would be a change.
+    let spelled = held(item, None, &parent).map_or(parent, |(spelled, _)| spelled.clone());
     let members = item.entry(spelled).or_insert(Value::Null);
     if !members.is_object() {
         *members = Value::Object(Map::new());

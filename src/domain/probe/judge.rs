@@ -144,7 +144,6 @@ enum Class {
     Created,
     Updated,
     Everything,
-    Nothing,
     Refused,
     Unclear,
     Untold,
@@ -174,7 +173,7 @@ fn dates(seen: &Observations) -> Vec<Finding> {
         Class::Updated => "updated",
         Class::Everything => "ignored",
         Class::Unclear => UNCLEAR,
-        Class::Nothing | Class::Refused | Class::Untold => return findings,
+        Class::Refused | Class::Untold => return findings,
     };
     findings.push(Finding::new(Fact::Filter, filter, why));
     if let (Class::Created, Reply::Items { items, complete: true }) = (ours, &seen.dated[0]) {
@@ -237,8 +236,7 @@ impl Window {
             .collect();
         if items.is_empty() {
             let expected = elsewhere.iter().filter(|(created, _)| self.hours(0, 24).contains(created)).count();
-            let class = if complete && expected >= ENOUGH { Class::Nothing } else { Class::Untold };
-            return (class, format!("no submission, {expected} known of the first day"));
+            return (Class::Untold, format!("no submission, {expected} known of the first day"));
         }
         let far: Vec<_> = served.iter().filter(|(created, _)| !self.near(*created)).collect();
         let as_undated = self.undated.iter().filter(|id| ids.contains(id.as_str())).count();

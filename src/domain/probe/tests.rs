@@ -130,8 +130,102 @@ fn forms_of_a_day_are_told_apart() {
     assert_eq!(with(nothing(), good()), told("v3", None));
     assert_eq!(with(everything(), good()), told("v3", Some("ignored")));
     assert_eq!(with(Reply::Refused, Reply::Refused), told("neither", None));
+    assert_eq!(with(Reply::Refused, everything()), told("v3", None));
+    assert_eq!(with(everything(), Reply::Refused), told("idcheck", Some("ignored")));
+    assert_eq!(with(Reply::Refused, nothing()), (None, None));
     assert_eq!(with(everything(), everything()), (None, Some("ignored".to_owned())));
     assert_eq!(with(Reply::Untold, Reply::Untold), (None, None));
+}
+
+/// One submission for each letter, the first day asked for being 5 January: created and updated on it (`n`), or updated
+/// much later (`l`) or nobody knows when (`t`); created much later and updated on it (`c`), later too (`f`), or nobody
+/// knows when (`g`).
+fn submissions(letters: &str, prefix: &str) -> Vec<Seen> {
+    let (near, far) = (Some("2026-01-05T10:00:00Z"), Some("2026-03-01T00:00:00Z"));
+    let one = |(n, letter): (usize, char)| {
+        let (created, updated) = match letter {
+            'n' => (near, near),
+            'l' => (near, far),
+            't' => (near, None),
+            'c' => (far, near),
+            'f' => (far, far),
+            _ => (far, None),
+        };
+        let at = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        Seen { id: format!("{prefix}{n}"), created_at: at(created), updated_at: at(updated) }
+    };
+    letters.chars().enumerate().map(one).collect()
+}
+
+#[test]
+fn what_dates_filter_is_told_from_who_came_and_who_did_not() {
+    let of = |served: &str, elsewhere: &str, complete: bool, as_without_dates: bool| {
+        let (items, others) = (submissions(served, "s"), submissions(elsewhere, "o"));
+        let undated = if as_without_dates { items.clone() } else { others.clone() };
+        let empty = observe(&[], Truth::Ignored, day("2026-01-05"), 100, false);
+        let dated = [Reply::Items { items, complete }, Reply::Refused];
+        let found = judge(&Observations { known: others, undated, dated, ..empty });
+        let filter = found.into_iter().find(|found| found.fact == Fact::Filter);
+        filter.map(|found| found.value.as_str().unwrap().to_owned())
+    };
+    let thin = "t".repeat(20);
+    for (served, elsewhere, complete, as_without_dates, expected) in [
+        // All that came was created near the two days.
+        ("nnn", "f", true, false, None),
+        ("lln", "f", true, false, Some("created")),
+        ("ll", "f", true, false, None),
+        ("lnn", "f", true, false, None),
+        ("llln", "", true, false, None),
+        ("lln", "f", true, true, Some("created")),
+        ("lln", "f", false, true, None),
+        ("lln", "f", false, false, Some("created")),
+        ("nnn", "cc", true, false, Some("created")),
+        ("nnn", "cc", false, false, None),
+        ("nnn", "fff", true, false, None),
+        ("lnn", "fllc", true, false, Some("unclear")),
+        ("nnn", "flll", true, false, Some("updated")),
+        ("nnn", "flll", false, false, None),
+        ("nnn", "fll", true, false, None),
+        ("nnn", "fnnn", true, false, None),
+        ("lnn", "fll", true, false, Some("unclear")),
+        ("lln", "fl", true, false, Some("created")),
+        ("lln", "fll", true, false, Some("unclear")),
+        (thin.as_str(), "f", true, false, Some("created")),
+        (&thin[1..], "f", true, false, None),
+        (thin.as_str(), "fl", true, false, None),
+        // Some of it was not.
+        ("nnncc", "f", true, false, None),
+        ("nnnccc", "f", true, false, Some("updated")),
+        ("nnnccf", "f", true, false, Some("unclear")),
+        ("nnnccc", "f", true, true, Some("unclear")),
+        ("nnnfff", "f", true, true, Some("ignored")),
+        ("nnnffg", "f", true, true, Some("ignored")),
+        ("nnnffc", "f", true, true, Some("unclear")),
+        ("nnnfff", "f", true, false, Some("unclear")),
+    ] {
+        let found = of(served, elsewhere, complete, as_without_dates);
+        assert_eq!(found.as_deref(), expected, "{served} came, {elsewhere} did not: {complete} {as_without_dates}");
+    }
+}
+
+#[test]
+fn what_lists_show_is_told_from_enough_items() {
+    let of = |list: &[&str], items: usize, id: &[&str], fact: Fact| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let empty = observe(&[], Truth::Ignored, day("2026-01-05"), 100, false);
+        let seen = Observations { list_fields: (names(list), items), id_fields: (names(id), id.len()), ..empty };
+        judge(&seen).into_iter().find(|found| found.fact == fact).map(|found| found.value)
+    };
+    let aml = ["aml.currentstatus"];
+    assert_eq!(of(&aml, 1, &[], Fact::ListAml), Some(json!("shown")));
+    assert_eq!(of(&["aml"], 1, &aml, Fact::ListAml), Some(json!("shown")));
+    assert_eq!(of(&["email"], 3, &aml, Fact::ListAml), Some(json!("missing")));
+    assert_eq!(of(&["email"], 2, &aml, Fact::ListAml), None, "too few to tell");
+    assert_eq!(of(&["email"], 3, &["amlx"], Fact::ListAml), None, "nobody shows it");
+    assert_eq!(of(&["email"], 3, &["kyc.attempts"], Fact::ListAttempts), Some(json!("missing")));
+    assert_eq!(of(&["email"], 3, &["updated_at"], Fact::ListUpdatedAt), Some(json!("missing")));
+    assert_eq!(of(&["email"], 3, &[], Fact::ListFields), Some(json!(["email"])));
+    assert_eq!((of(&[], 0, &[], Fact::ListFields), of(&[], 0, &aml, Fact::IdFields)), (None, Some(json!(aml))));
 }
 
 #[test]
@@ -148,6 +242,7 @@ fn count_is_judged_by_pages_with_a_next_key() {
     assert_eq!(of(&[(100, 30, false)]), None);
     assert_eq!(of(&[(100, 30, false), (15, 30, false)]), Some(json!("ignored")));
     assert_eq!(of(&[(100, 0, true), (100, 0, true)]), None);
+    assert_eq!(of(&[(0, 0, true)]), None);
 }
 
 #[test]
@@ -202,8 +297,50 @@ fn the_day_to_ask_for_is_past_full_and_fits() {
     assert_eq!(choose_day(&[], day("2026-01-10"), 200), day("2026-01-06"));
 }
 
+#[test]
+fn of_two_days_the_one_whose_answer_tells_more_is_asked_for() {
+    let pair = |first: &str, (one, other): (u64, u64), [first_hour, last_hour, end]: [u64; 3]| {
+        let first = day(first);
+        let next = first.succ_opt().unwrap();
+        [
+            DayCount { day: first, submissions: one, first_hour, last_hour },
+            DayCount { day: next, submissions: other, first_hour: 1, last_hour: end },
+        ]
+    };
+    // The other one is nearer to a month ago, and so it is taken unless something speaks against it.
+    let good = pair("2026-01-20", (25, 25), [1, 1, 1]);
+    for (other, taken) in [
+        (pair("2026-01-30", (25, 25), [1, 1, 1]), true),
+        (pair("2026-01-30", (45, 5), [1, 1, 1]), true),
+        (pair("2026-01-30", (100, 100), [1, 1, 1]), true),
+        (pair("2026-01-30", (101, 100), [1, 1, 1]), false),
+        (pair("2026-01-30", (25, 25), [0, 1, 1]), false),
+        (pair("2026-01-30", (25, 25), [1, 0, 1]), false),
+        (pair("2026-01-30", (25, 25), [1, 1, 0]), false),
+        (pair("2026-01-30", (46, 4), [1, 1, 1]), false),
+        (pair("2026-01-30", (4, 46), [1, 1, 1]), false),
+        (pair("2026-01-30", (25, 24), [1, 1, 1]), false),
+        (pair("2026-02-26", (60, 60), [2, 2, 2]), false),
+    ] {
+        let before = DayCount { day: day("2026-01-01"), submissions: 1, first_hour: 0, last_hour: 0 };
+        let days: Vec<DayCount> = [before].into_iter().chain(good).chain(other).collect();
+        let expected = if taken { other[0].day } else { good[0].day };
+        assert_eq!(choose_day(&days, day("2026-03-01"), 200), expected, "{other:?}");
+    }
+    // Others were created a week before one of these.
+    let nearer = [pair("2026-01-26", (25, 25), [1, 1, 1]), pair("2026-02-20", (25, 25), [1, 1, 1])].concat();
+    let from = |first: &str| {
+        let before = DayCount { day: day(first), submissions: 1, first_hour: 0, last_hour: 0 };
+        choose_day(&[vec![before], nearer.clone()].concat(), day("2026-03-01"), 200)
+    };
+    assert_eq!((from("2026-01-19"), from("2026-01-20")), (day("2026-01-26"), day("2026-02-20")));
+    // A day without submissions has no answer, whatever the next one holds.
+    let empty = pair("2026-01-30", (0, 25), [0, 0, 0]);
+    assert_eq!(choose_day(&empty, day("2026-03-01"), 200), day("2026-01-31"));
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.min(100)))]
 
     /// Whatever is concluded is true, and the days more are enough.
     #[test]
@@ -310,4 +447,77 @@ fn what_request_type_aml_gives_decides_how_screenings_are_read() {
     assert_eq!(lacking("missing", "refused"), (false, true, true));
     assert_eq!(lacking("missing", "ignored"), (false, true, true));
     assert_eq!(lacking("shown", "refused"), (false, false, false), "nobody needs them");
+}
+
+#[test]
+fn lists_without_screenings_are_read_twice() {
+    let phases = |screenings| Lacking { screenings, ..Lacking::default() }.phases();
+    assert_eq!((phases(true), phases(false)), (2, 1));
+}
+
+#[test]
+fn a_full_list_of_names_says_nothing_about_what_is_not_in_it() {
+    let names = |count: usize| json!((0..count).map(|n| format!("f{n:03}")).collect::<Vec<_>>());
+    let lacking = |count| {
+        let facts = [(Fact::ListFields, names(count)), (Fact::IdFields, json!(["memo.text"]))];
+        knowing(&facts).lacking(&HashSet::new()).details
+    };
+    assert_eq!([299, 300].map(lacking), [true, false]);
+}
+
+#[test]
+fn every_name_of_a_fact_is_read_back() {
+    assert!(Fact::ALL.into_iter().all(|fact| Fact::parse(fact.as_str()) == Some(fact)));
+    assert_eq!(Fact::parse("other"), None);
+}
+
+#[test]
+fn a_change_of_mode_comes_with_what_to_do() {
+    for (fact, advice) in [
+        (Fact::Filter, "argos-sync backfill"),
+        (Fact::Slack, "argos-sync backfill"),
+        (Fact::EndDate, "argos-sync backfill"),
+        (Fact::DateFormat, "Check api.dialect"),
+        (Fact::Parameters, "Check api.parameters"),
+        (Fact::Count, "Nothing is lost"),
+        (Fact::ListAml, "What lists no longer show"),
+    ] {
+        assert!(fact.change_advice().contains(advice), "{fact:?}: {}", fact.change_advice());
+    }
+}
+
+#[test]
+fn findings_are_held_against_the_settings_and_against_what_is_counted_on() {
+    let settings = Settings { dialect: "idcheck", parameters: "query", count: 100 };
+    for (fact, value, expected) in [
+        (Fact::DateFormat, json!("idcheck"), None),
+        (Fact::DateFormat, json!("both"), None),
+        (Fact::DateFormat, json!("v3"), Some("set api.dialect")),
+        (Fact::DateFormat, json!("neither"), Some("No form of a day")),
+        (Fact::Filter, json!("created"), None),
+        (Fact::Filter, json!("updated"), Some("Dates filter updated_at")),
+        (Fact::Filter, json!("ignored"), Some("Dates change nothing")),
+        (Fact::Filter, json!(UNCLEAR), Some("is not clear")),
+        (Fact::Slack, json!(UNCLEAR), None),
+        (Fact::Count, json!("honoured"), None),
+        (Fact::Count, json!("ignored"), Some("ignores count")),
+        (Fact::Count, json!({"clipped": 99}), Some("fewer submissions per page")),
+        (Fact::Count, json!({"clipped": 100}), None),
+        (Fact::Parameters, json!("query"), None),
+        (Fact::Parameters, json!("both"), None),
+        (Fact::Parameters, json!("body"), Some("set api.parameters")),
+        (Fact::ListAttempts, json!("missing"), Some("no attempts")),
+        (Fact::ListAttempts, json!("shown"), None),
+        (Fact::ListAml, json!("missing"), Some("no aml: every list")),
+        (Fact::ListAml, json!("shown"), None),
+        (Fact::ListUpdatedAt, json!("missing"), Some("no updated_at")),
+        (Fact::ListUpdatedAt, json!("shown"), None),
+        (Fact::AmlPages, json!("refused"), Some("is refused")),
+        (Fact::AmlPages, json!("ignored"), Some("does not show it")),
+        (Fact::AmlPages, json!("shown"), None),
+    ] {
+        let found = fact.disagreement(&value, &settings);
+        assert_eq!(found.is_some(), expected.is_some(), "{fact:?} {value}");
+        assert!(found.unwrap_or("").contains(expected.unwrap_or("")), "{fact:?} {value}: {found:?}");
+    }
 }

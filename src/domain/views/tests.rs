@@ -82,6 +82,29 @@ fn p7_a_blanked_submission_is_held_as_a_whole() {
 }
 
 #[test]
+fn what_is_left_without_some_fields_keeps_its_id_and_what_was_empty() {
+    let item =
+        json!({"submission_id": "s", "memo": {}, "data": {"name": "n"}, "kyc": {"result": "approved", "comment": "c"}});
+    let left = without(&item, |field| ["data.name", "kyc.comment"].contains(&field));
+    assert_eq!(left, json!({"submission_id": "s", "memo": {}, "kyc": {"result": "approved"}}));
+    assert_eq!(without(&item, |_| true), json!({"submission_id": "s"}));
+    assert_eq!(without(&item, |_| false), item);
+}
+
+#[test]
+fn p7_what_tells_who_somebody_is_is_personal() {
+    for (fields, expected) in [
+        (&["email"][..], true),
+        (&["kyc.result", "data.name"], true),
+        (&["data.idType", "kyc.result", "created_at"], false),
+        (&["kyc.comment"], false),
+        (&[], false),
+    ] {
+        assert_eq!(personal(&names(fields)), expected, "{fields:?}");
+    }
+}
+
+#[test]
 fn an_applicant_id_goes_with_the_approval() {
     let stored = json!({"applicant_id": "a", "kyc": {"result": "approved"}});
     let answer = |result: &str| json!({"kyc": {"result": result}});
@@ -131,6 +154,16 @@ fn two_spellings_are_one_field() {
     let merged = laid(&stored, &shown, &[], true, item.clone());
     assert_eq!(merged.item, item);
     assert_eq!(name(Some("data"), "Jane Doe"), "data.other");
+}
+
+#[test]
+fn p2_what_is_kept_goes_into_the_object_that_an_answer_shows() {
+    let (one, other) = ("injection_action", "Injection_action");
+    for (stored, shown) in [(one, one), (one, other), (other, one), (other, other)] {
+        let before = json!({stored: {"type": "t", "time": "old"}});
+        let merged = laid(&before, &["Injection_action.type"], &[], true, json!({shown: {"type": "u"}}));
+        assert_eq!(merged.item, json!({shown: {"type": "u", "time": "old"}}), "{stored}, shown as {shown}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod examples;
+mod numbers;
 mod simulation;
 
 use chrono::{NaiveTime, TimeZone};
@@ -60,8 +61,9 @@ prop_compose! {
 /// The same worlds in every run, unless PROPTEST_RNG_SEED names others: each takes seconds, so that there are few.
 fn config() -> ProptestConfig {
     let named = std::env::var_os("PROPTEST_RNG_SEED").is_some();
-    let config =
-        ProptestConfig { cases: 12, max_shrink_iters: 30, failure_persistence: None, ..ProptestConfig::default() };
+    let set = ProptestConfig::default();
+    let (cases, max_shrink_iters) = (set.cases.min(12), set.max_shrink_iters.min(30));
+    let config = ProptestConfig { cases, max_shrink_iters, failure_persistence: None, ..set };
     if named { config } else { ProptestConfig { rng_seed: RngSeed::Fixed(2026), ..config } }
 }
 

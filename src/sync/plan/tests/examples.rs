@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn hour(text: &str) -> Timestamp {
+pub(super) fn hour(text: &str) -> Timestamp {
     format!("2026-03-01T{text}Z").parse().unwrap()
 }
 
 /// 400 days of 250 submissions: 100,000, none open.
-fn large(per_day: u64) -> World {
+pub(super) fn large(per_day: u64) -> World {
     World::new(&[250; 400], 0, per_day, 100)
 }
 
@@ -16,7 +16,7 @@ fn running(errand: Errand, started_at: Timestamp, requests: u64) -> Progress {
     Progress { running, requests, ..done(started_at) }
 }
 
-fn done(at: Timestamp) -> Progress {
+pub(super) fn done(at: Timestamp) -> Progress {
     Progress { begun_at: Some(at), asked_at: Some(at), requests: 1, ..Progress::default() }
 }
 
@@ -58,6 +58,142 @@ fn who_was_passed_over_nine_times_gets_the_next_request() {
     }
     world.ledger.lanes.get_mut(&Lane::Hot).unwrap().passed_over = 1;
     assert_eq!(lane(&world), Some(Lane::Hot), "hot has just waited for a page");
+}
+
+#[test]
+fn a_single_submission_goes_before_older_days_unless_it_had_the_last_request() {
+    let mut world = large(100_000);
+    world.now = hour("00:10:00");
+    world.refresh = 1;
+    let sweep = Errand { lane: Lane::Sweep, target: Target::Days(Some((date("2025-03-01"), date("2025-04-30")))) };
+    world.ledger.lanes.insert(Lane::Hot, done(hour("00:09:59")));
+    world.ledger.lanes.insert(Lane::Sweep, running(sweep, hour("00:05:00"), 7));
+    assert_eq!(lane(&world), Some(Lane::Refresh));
+    world.ledger.sent(Errand { lane: Lane::Refresh, target: Target::Queue }, hour("00:09:59"));
+    assert_eq!(lane(&world), Some(Lane::Sweep));
+}
+
+#[test]
+fn to_learn_whom_a_list_shows_takes_no_screenings() {
+    let mut world = large(100_000);
+    world.phases = 2;
+    let day = (date("2026-02-01"), date("2026-02-01"));
+    let cost = |lane| world.with(|situation| situation.cost(Errand { lane, target: Target::Days(Some(day)) }));
+    assert_eq!((cost(Lane::Sweep), cost(Lane::Verify)), (16, 8), "750 submissions of three days");
+}
+
+#[test]
+fn p8_requests_of_a_lane_are_as_far_apart_as_its_part_of_the_day_says() {
+    let mut world = World::new(&[100; 100], 3, 1_000, 100);
+    world.calendar.days[40].verify = true;
+    let forecast = world.forecast();
+    let day = 86_400.0;
+    let paces = [(Lane::Hot, forecast.hot), (Lane::Open, forecast.open), (Lane::Verify, forecast.verify)];
+    for (lane, share) in paces.into_iter().chain(forecast.sweep.map(|sweep| (Lane::Sweep, sweep))) {
+        assert!(share.granted > 1.0);
+        assert_eq!(forecast.pace(lane), day / share.granted, "{lane:?}");
+    }
+    assert_eq!(forecast.pace(Lane::Refresh), 1.0);
+    assert_eq!((forecast.spare, forecast.verify_gap()), (0.0, day / forecast.verify.granted));
+    assert_eq!(forecast.single_gap(), day / forecast.single);
+    assert_eq!(forecast.open_gap(), day / (1.5 * forecast.open.granted));
+    world.import = Some(None);
+    let forecast = world.forecast();
+    assert_eq!(forecast.pace(Lane::Backfill), day / forecast.backfill.unwrap().granted);
+    (world.import, world.per_day) = (None, 100_000);
+    world.poll.interval = HOUR;
+    let forecast = world.forecast();
+    assert!(forecast.spare > 10_000.0);
+    assert_eq!(forecast.verify_gap(), day / (forecast.verify.granted + forecast.spare));
+    assert_eq!(forecast.single_gap(), day / (forecast.single + forecast.spare));
+    assert_eq!(forecast.pace(Lane::Hot), day / forecast.hot.granted);
+    assert!((budget::reserved(880.0) - 1_050.0).abs() < 1e-6, "a twentieth more, and what the floors need");
+}
+
+#[test]
+fn an_import_takes_the_time_that_the_others_leave_it() {
+    let mut world = World::new(&[5_000; 100], 5, 1_000_000, 100);
+    (world.import, world.poll.interval) = (Some(None), 20 * MINUTE);
+    let forecast = world.forecast();
+    let import = forecast.backfill.unwrap();
+    // Requests are no quicker than one a second, however many there are.
+    let others = forecast.hot.granted + forecast.open.granted + forecast.single + forecast.probe;
+    let expected = import.round as f64 / (1.0 - others / 86_400.0);
+    assert!(forecast.open.granted > 100.0 && import.granted > 86_400.0);
+    assert!((import.seen_within.as_secs_f64() - expected).abs() < 1e-3, "{import:?}, not {expected}");
+}
+
+#[test]
+fn what_a_lane_did_bounds_what_it_does_next() {
+    let now = hour("12:00:00");
+    let (hot, sweep) = (Errand { lane: Lane::Hot, target: Target::Days(None) }, Lane::Sweep);
+    let mut ledger = Ledger::default();
+    ledger.sent(hot, now);
+    ledger.goes_on(Running { errand: hot, started_at: now, requests: 1 });
+    ledger.failed(sweep, now);
+    assert_eq!(ledger.lanes[&sweep].not_before, Some(hour("12:01:00")), "it rests for a minute");
+    assert!(ledger.running(Lane::Hot).is_some());
+    ledger.all_given_up();
+    assert!(ledger.running(Lane::Hot).is_none());
+    ledger.not_after(hour("12:00:30"));
+    assert_eq!(
+        (ledger.lanes[&Lane::Hot].asked_at, ledger.lanes[&sweep].not_before),
+        (Some(now), Some(hour("12:01:00")))
+    );
+    // The clock goes back.
+    let now = hour("11:00:00");
+    ledger.not_after(now);
+    let progress = ledger.lanes[&Lane::Hot];
+    assert_eq!((progress.begun_at, progress.asked_at), (Some(now), Some(now)));
+    assert_eq!(ledger.lanes[&sweep].not_before, Some(hour("11:01:00")));
+}
+
+#[test]
+fn marked_days_in_a_row_are_one_walk_of_25_pages_at_most() {
+    let mut world = World::new(&[50; 30], 0, 100_000, 10);
+    let last = world.calendar.days.len() - 1;
+    world.calendar.days[10..17].iter_mut().for_each(|row| row.verify = true);
+    world.calendar.days[last].verify = true;
+    let walks: Vec<_> = world.with(verify::walks).into_iter().flatten().collect();
+    let day = |n: usize| world.calendar.days[n].day;
+    assert_eq!(walks, [(day(10), day(14)), (day(15), day(16)), (day(last), day(last))]);
+}
+
+#[test]
+fn an_open_day_is_due_by_its_interval_stretched_to_the_budget() {
+    let mut world = World::new(&[100; 100], 2, 1_000, 100);
+    (world.poll.interval, world.poll.open_interval, world.poll.sweep_interval) = (5 * MINUTE, 2 * HOUR, 6 * HOUR);
+    world.now = hour("12:00:00");
+    let looked = world.now - TimeDelta::hours(1);
+    world.calendar.days.iter_mut().for_each(|row| row.open_checked_at = Some(looked));
+    let (due, forecast) = (world.with(|situation| open_due(situation, &forecast(situation))), world.forecast());
+    assert!(forecast.open_stretch > 2.0);
+    assert_eq!(due, Some(after(looked, 7_200.0 * forecast.open_stretch)), "that of days that are not old");
+    let oldest = world.calendar.days.iter_mut().find(|row| row.day == date("2026-02-20")).unwrap();
+    oldest.open_checked_at = Some(looked - TimeDelta::days(3));
+    world.ledger.lanes.insert(Lane::Hot, done(world.now));
+    world.ledger.lanes.insert(Lane::Sweep, done(world.now));
+    let errand = Errand { lane: Lane::Open, target: Target::OpenIds(date("2026-02-20")) };
+    assert_eq!(world.with(next), Next::Do(errand));
+}
+
+#[test]
+fn the_day_of_an_import_and_of_a_budget_end_with_utc() {
+    let now = hour("18:30:00");
+    assert_eq!(until_midnight(now), 5 * HOUR + 30 * MINUTE);
+    assert_eq!(until_midnight(hour("00:00:00")), 24 * HOUR);
+    let days = |from, to: Option<&str>| import_days(Some(Import::Days { from: date(from), to: to.map(date) }), now);
+    assert_eq!(days("2026-02-01", None), Some((date("2026-02-01"), date("2026-03-01"))));
+    assert_eq!(days("2026-02-01", Some("2026-02-03")), Some((date("2026-02-01"), date("2026-02-03"))));
+    assert_eq!(days("2026-02-05", Some("2026-02-03")), Some((date("2026-02-03"), date("2026-02-03"))));
+    assert_eq!((import_days(Some(Import::All), now), import_days(None, now)), (None, None));
+}
+
+#[test]
+fn a_page_is_as_large_as_was_measured_but_not_larger_than_asked_for() {
+    let found =
+        [(None, 100), (Some(49.6), 100), (Some(120.0), 100), (Some(0.2), 100), (None, 0)].map(|(m, n)| page(m, n));
+    assert_eq!(found, [100, 50, 100, 1, 1]);
 }
 
 #[test]
@@ -214,6 +350,17 @@ fn a_walk_is_stale_after_three_times_what_it_should_take() {
     assert!(!stale(Lane::Sweep, 3, TimeDelta::minutes(170)));
     // Longer than the calendar knew of: a first import.
     assert!(!stale(Lane::Sweep, 3_000, TimeDelta::hours(4)));
+    let pace = world.forecast().pace(Lane::Sweep);
+    let allowed = TimeDelta::milliseconds((3.0 * pace * 3_001.0 * 1e3) as i64);
+    assert!(!stale(Lane::Sweep, 3_000, allowed - TimeDelta::seconds(1)), "what it read, and the next request");
+    assert!(stale(Lane::Sweep, 3_000, allowed + TimeDelta::seconds(1)));
+    let hot = Errand { lane: Lane::Hot, target: Target::Days(Some((date("2026-02-26"), date("2026-03-01")))) };
+    let short = |age| {
+        let running = Running { errand: hot, started_at: world.now - age, requests: 3 };
+        world.with(|situation| super::stale(&running, situation))
+    };
+    assert!(!short(TimeDelta::minutes(10)) && short(TimeDelta::seconds(601)), "ten minutes at the least");
+    assert!(!stale(Lane::Backfill, 3, TimeDelta::seconds(-60)) && stale(Lane::Backfill, 3, TimeDelta::seconds(-61)));
     // It began before the clock went back: nothing is to be covered as of then.
     assert!(stale(Lane::Backfill, 3, TimeDelta::hours(-4)) && !stale(Lane::Backfill, 3, TimeDelta::seconds(-4)));
 }
