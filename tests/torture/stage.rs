@@ -366,7 +366,9 @@ impl<'s> Stage<'s> {
     fn change(&mut self, change: Change) {
         let which = self.random.below(self.vendors.len() as u64) as usize;
         let vendor = &self.vendors[which].0;
-        let truth = vendor.truth();
+        let mut truth = vendor.truth();
+        // What is spoiled has no id by which it could be changed.
+        truth.retain(|item| item["submission_id"].is_string());
         if truth.is_empty() {
             return;
         }
