@@ -1,6 +1,6 @@
 //! The vendor's timestamps, read leniently.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SubsecRound, TimeZone, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, SubsecRound, TimeZone, Utc};
 
 use crate::clock::Timestamp;
 
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|at| at.to_utc()))
         .or_else(|| naive(text).map(|at| at.and_utc()))
         .or_else(|| placeholder_form(text))?;
-    (1900..=9999).contains(&at.format("%Y").to_string().parse::<i32>().ok()?).then(|| at.trunc_subsecs(6))
+    (1900..=9999).contains(&at.year()).then(|| at.trunc_subsecs(6))
 }
 
 fn naive(text: &str) -> Option<NaiveDateTime> {
@@ -41,7 +41,7 @@ fn placeholder_form(text: &str) -> Option<Timestamp> {
 
 /// The form in which a time stands in canonical states, columns and payloads: RFC 3339, UTC, microseconds.
 pub fn format(at: Timestamp) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 #[cfg(test)]
